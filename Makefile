@@ -1,0 +1,105 @@
+# The front door. CI and people use the same targets.
+
+GO      ?= go
+TAGS    := containers_image_openpgp,exclude_graphdriver_btrfs
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --dirty 2>/dev/null || echo 0.0.0-dev))
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+CLI     := github.com/ecr-mirror-sync/ecr-mirror-sync/internal/cli
+LDFLAGS := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# What `make image` builds. To publish for every platform:
+#   make image IMAGE=registry/name:tag PLATFORMS=linux/amd64,linux/arm64 IMAGE_FLAGS=--push
+IMAGE       ?= ecr-mirror-sync:$(VERSION)
+PLATFORMS   ?= linux/$(shell $(GO) env GOARCH)
+IMAGE_FLAGS ?= --load
+
+# Programs that the tests run against what this repository builds. A test whose program
+# is missing is skipped and says so.
+TEST_TOOLS := apt-tools bin/tools/crane bin/tools/regctl bin/tools/helm
+CRANE      := github.com/google/go-containerregistry/cmd/crane@v0.22.1
+REGCTL     := github.com/regclient/regclient/cmd/regctl@v0.11.7
+HELM       := helm.sh/helm/v3/cmd/helm@v3.22.0
+
+export PATH := $(CURDIR)/bin/tools:$(PATH)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
+	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ecr-mirror-sync ./cmd/ecrlocal
+
+.PHONY: test
+test: ## Run all tests with the race detector, in random order
+	$(GO) test -race -shuffle=on -timeout 15m -tags $(TAGS) ./...
+
+.PHONY: watch
+watch: bin/tools/gotestsum ## Run the tests of each package that changes
+	bin/tools/gotestsum --watch -- -race -tags $(TAGS)
+
+.PHONY: lint
+lint: bin/tools/golangci-lint ## Run the linters
+	bin/tools/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: bin/tools/golangci-lint ## Format the Go files
+	bin/tools/golangci-lint fmt
+
+.PHONY: vet
+vet: ## Run go vet
+	$(GO) vet -tags $(TAGS) ./...
+
+.PHONY: demo
+demo: build ## Mirror images from a registry to a local ECR, all on this machine
+	$(GO) run -tags $(TAGS) ./internal/demo
+
+.PHONY: image
+image: ## Build the container image (needs docker buildx)
+	docker buildx build -f docker/Dockerfile --platform $(PLATFORMS) \
+		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) $(IMAGE_FLAGS) .
+
+.PHONY: chart
+chart: ## Check the Helm chart and print what it renders (needs helm)
+	helm lint --strict charts/ecr-mirror-sync --values charts/ecr-mirror-sync/ci/irsa-values.yaml
+	helm template ecr-mirror-sync charts/ecr-mirror-sync --kube-version 1.30.0 \
+		--values charts/ecr-mirror-sync/ci/irsa-values.yaml
+
+.PHONY: test-tools
+test-tools: ## Install what the tests use besides Go: skopeo, awscli, crane, regctl, helm
+	@for tool in $(TEST_TOOLS); do \
+		start=$$(date +%s); \
+		$(MAKE) --no-print-directory $$tool || exit 1; \
+		echo "$$tool took $$(( $$(date +%s) - start )) s"; \
+	done
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist
+
+.PHONY: apt-tools
+apt-tools:
+	@if ! command -v apt-get >/dev/null; then \
+		echo "skopeo and awscli are not installed: there is no apt-get here. The tests that need them are skipped."; \
+	else \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$sudo apt-get -qq update && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends skopeo awscli >/dev/null; \
+	fi
+
+bin/tools/crane: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(CRANE) && touch $@
+
+bin/tools/regctl: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(REGCTL) && touch $@
+
+bin/tools/helm: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(HELM) && touch $@
+
+bin/tools/golangci-lint: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/tools/gotestsum: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../$@ gotest.tools/gotestsum
