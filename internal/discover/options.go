@@ -1,0 +1,139 @@
+package discover
+
+import (
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// An option is one key of upstream-options and what its value does.
+type option struct {
+	name     string
+	expected string
+	repeats  bool
+	set      func(value span, rules *Rules, options *Options) bool
+}
+
+const (
+	expectedBool   = "true or false"
+	expectedNumber = "a number from 0 to 999999999"
+	expectedGlob   = "a name in which + stands for any run of characters"
+)
+
+// options is what upstream-options understands, in the order in which it is printed.
+var options = []option{
+	{name: "prerelease", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Prerelease) }},
+	{name: "floating", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Floating) }},
+	{name: "strict", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Strict) }},
+	{name: "variant", expected: expectedGlob, set: func(v span, r *Rules, _ *Options) bool { return setVariant(v, &r.Variant) }},
+	{name: "major", expected: expectedNumber, set: func(v span, r *Rules, _ *Options) bool { return setNumber(v, &r.Major) }},
+	{name: "minor", expected: expectedNumber, set: func(v span, r *Rules, _ *Options) bool { return setNumber(v, &r.Minor) }},
+	{name: "newest-by", expected: "version, created or name", set: func(v span, r *Rules, _ *Options) bool { return setOrder(v, &r.NewestBy) }},
+	{name: "min-tags", expected: expectedNumber, set: func(v span, r *Rules, _ *Options) bool { return setCount(v, &r.MinTags) }},
+	{name: "immutable", expected: expectedGlob, repeats: true, set: func(v span, r *Rules, _ *Options) bool { return addGlob(v, &r.Immutable) }},
+	{name: "replace", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Replace) }},
+	{name: "referrers", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Referrers) }},
+}
+
+// parseOptions reads "key=value key=value" into the rules and options it speaks of.
+func parseOptions(value span, rules *Rules, switches *Options) error {
+	var problems []error
+	seen := make(map[string]bool)
+	for _, field := range value.fields() {
+		if err := parseOption(field, seen, rules, switches); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func parseOption(field span, seen map[string]bool, rules *Rules, switches *Options) error {
+	name, value, found := field.cut('=')
+	known, ok := optionNamed(name.String())
+	switch {
+	case !ok:
+		return name.problem(expectedOption(name.String()), "unknown option %q", name)
+	case !found:
+		return name.problem(known.name+"=VALUE, where the value is "+known.expected, "option %q has no value", name)
+	case seen[known.name] && !known.repeats:
+		return name.problem("each option once", "a second %q", name)
+	}
+	seen[known.name] = true
+	if !known.set(value, rules, switches) {
+		return value.problem(known.expected, "%q is no value for %s", value, known.name)
+	}
+	return nil
+}
+
+func optionNamed(name string) (option, bool) {
+	for _, o := range options {
+		if o.name == name {
+			return o, true
+		}
+	}
+	return option{}, false
+}
+
+// expectedOption names the option that was probably meant, or else all of them.
+func expectedOption(name string) string {
+	var names []string
+	for _, o := range options {
+		names = append(names, o.name)
+	}
+	if meant, ok := nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"), names); ok {
+		return meant
+	}
+	return "one of " + strings.Join(names, ", ")
+}
+
+func setBool(value span, to *bool) bool {
+	*to = value.String() == "true"
+	return *to || value.String() == "false"
+}
+
+func setNumber(value span, to **int) bool {
+	var n int
+	if !setCount(value, &n) {
+		return false
+	}
+	*to = &n
+	return true
+}
+
+var digits = regexp.MustCompile(`^[0-9]{1,9}$`)
+
+func setCount(value span, to *int) bool {
+	if !digits.MatchString(value.String()) {
+		return false
+	}
+	n, err := strconv.Atoi(value.String())
+	*to = n
+	return err == nil
+}
+
+func setOrder(value span, to *Order) bool {
+	switch value.String() {
+	case "version":
+		*to = ByVersion
+	case string(ByCreated):
+		*to = ByCreated
+	case string(ByName):
+		*to = ByName
+	default:
+		return false
+	}
+	return true
+}
+
+func setVariant(value span, to *string) bool {
+	pattern, err := parseGlob(value)
+	*to = pattern
+	return err == nil
+}
+
+func addGlob(value span, to *[]string) bool {
+	pattern, err := parseGlob(value)
+	*to = append(*to, pattern)
+	return err == nil
+}

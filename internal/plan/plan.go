@@ -1,0 +1,232 @@
+// Package plan compares what a mirror wants with what its target holds, and decides.
+// It is pure: everything it needs is in its arguments, and its result depends on
+// nothing else. Dry run, tables, JSON and exit codes are all readings of the same Plan.
+//
+// The value for what came of each decision, Result, lives here too, so that reporting
+// need not know the copy engine.
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+)
+
+// Verb is what a plan does about one destination tag.
+type Verb string
+
+// The verbs. Blocked waits for a person: the reason says for what. Failed could not be
+// planned: trying again may help, or correcting what the reason names. Present was not
+// compared: the tag is at the destination, and its rule says that it never changes.
+const (
+	Copy    Verb = "copy"
+	Update  Verb = "update"
+	InSync  Verb = "in-sync"
+	Present Verb = "present"
+	Blocked Verb = "blocked"
+	Failed  Verb = "failed"
+)
+
+// Writes reports whether the verb changes the destination.
+func (v Verb) Writes() bool { return v == Copy || v == Update }
+
+// Action is one line of a plan: do Verb, so that To holds Want.
+type Action struct {
+	Verb   Verb
+	From   ref.Reference // upstream repository and tag, with the digest the tag resolved to
+	To     ref.Reference // destination repository and tag; no tag where a whole mirror failed
+	Want   ref.Digest    // what To is to hold: From's digest, or that of the selection made from it
+	Have   ref.Digest    // what To held when the plan was made, "" where nothing
+	Size   int64         // bytes of the image at the destination; 0 where it was not read
+	Reason string
+	Mirror discover.Mirror
+	Err    error // why it is Blocked or Failed, nil where Reason alone says it
+}
+
+// Plan is a whole run, decided before its first write. Actions are sorted by
+// destination, and no destination tag stands in two of them.
+type Plan struct {
+	Actions  []Action
+	Warnings []string
+}
+
+// Wanted is one tag that a mirror wants, with what is known about both sides.
+type Wanted struct {
+	Mirror discover.Mirror
+	Tag    string // at the destination
+	Source string // upstream: the same tag, unless the mirror renames it; "" where a digest was asked for
+	Term   string // what chose the tag
+
+	Upstream     ref.Digest // what Source means upstream now
+	UpstreamType string     // its media type, "" where upstream did not say
+	Err          error      // why Upstream is not known
+
+	// Want is what the destination is to hold, where that is not Upstream itself:
+	// the smaller index, or the one image, that platform selection makes of it.
+	Want     ref.Digest
+	Selected bool // the destination holds the selection from Upstream, whatever its digest
+
+	Have      ref.Digest // what the destination's tag points at, "" where it is absent
+	TargetErr error      // why the destination is not known
+
+	// Uncompared says that upstream was not asked: the destination has the tag, and the
+	// mirror's rules declare that it never changes.
+	Uncompared bool
+}
+
+// Build decides about each wanted tag. Two mirrors that want the same destination tag
+// are both Failed: which of them were last would be chance.
+func Build(wanted []Wanted, failed []Action, warnings []string) Plan {
+	actions := slices.Clone(failed)
+	for _, w := range wanted {
+		actions = append(actions, decide(w))
+	}
+	slices.SortStableFunc(actions, byDestination)
+	refuseClashes(actions)
+	return Plan{Actions: actions, Warnings: warnings}
+}
+
+func byDestination(a, b Action) int {
+	return cmp.Or(
+		cmp.Compare(a.To.Repository.String(), b.To.Repository.String()),
+		cmp.Compare(a.To.Tag, b.To.Tag),
+		cmp.Compare(a.From.String(), b.From.String()),
+	)
+}
+
+// decide is the whole of the comparison, in the order in which a person would ask.
+func decide(w Wanted) Action {
+	a := Action{
+		From:   ref.Reference{Repository: w.Mirror.Upstream, Tag: w.Source, Digest: w.Upstream},
+		To:     w.Mirror.Target.Tagged(w.Tag),
+		Want:   cmp.Or(w.Want, w.Upstream),
+		Have:   w.Have,
+		Mirror: w.Mirror,
+	}
+	switch {
+	case w.TargetErr != nil:
+		return a.because(w.TargetErr, "destination")
+	case w.Uncompared:
+		a.Verb, a.Want, a.Reason = Present, w.Have, "present, not compared: declared immutable"
+	case w.Err != nil:
+		return a.because(w.Err, "upstream")
+	case a.Want == "":
+		// An absent tag and a digest nobody told would compare as equal.
+		return a.because(errNoDigest, "upstream")
+	case w.Selected:
+		a.Verb, a.Want, a.Reason = InSync, w.Have, "same platforms of the same upstream digest"
+	case w.Have == a.Want:
+		a.Verb, a.Reason = InSync, "same digest"
+	case w.Have == "":
+		a.Verb, a.Reason = Copy, "missing at destination"
+	case !w.Mirror.Tags.Allows(w.Tag):
+		a.Verb, a.Reason = Blocked, "tag is immutable at destination and upstream moved"
+	case !w.Mirror.Options.Replace:
+		a.Verb, a.Reason = Blocked, "upstream moved and replace=false keeps what is there"
+	default:
+		a.Verb, a.Reason = Update, "upstream moved"
+	}
+	return a
+}
+
+var errNoDigest = errors.New("it is not known what the tag means")
+
+// because turns an error into a verdict: absence and refusal wait for a person, and
+// everything else is a failure of this run.
+func (a Action) because(err error, side string) Action {
+	a = a.Stop(err)
+	switch {
+	case errors.Is(err, failure.ErrNotFound) && side == "upstream":
+		a.Reason = "upstream tag missing"
+	case errors.Is(err, failure.ErrNotFound):
+		a.Reason = "destination repository missing"
+	case errors.Is(err, failure.ErrDenied):
+		a.Reason = fmt.Sprintf("%s denied: %v", side, err)
+	case a.Verb == Failed:
+		a.Reason = fmt.Sprintf("%s: %v", side, err)
+	}
+	return a
+}
+
+// ErrForbidden is the kind of everything that policy, not a registry, forbids.
+var ErrForbidden = failure.ErrForbidden
+
+// Stop returns, in place of what was decided, the verdict that err means: Blocked where
+// it waits for a person, else Failed.
+func (a Action) Stop(err error) Action {
+	a.Verb, a.Reason, a.Err = Failed, err.Error(), err
+	if failure.ForPerson(err) {
+		a.Verb = Blocked
+	}
+	return a
+}
+
+// MirrorStopped is the row of a mirror none of whose tags could be planned, Blocked or
+// Failed as Stop says.
+func MirrorStopped(m discover.Mirror, err error) Action {
+	return Action{From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}, Mirror: m}.Stop(err)
+}
+
+// refuseClashes fails every action on a destination tag that more than one wants.
+func refuseClashes(sorted []Action) {
+	for i := 1; i < len(sorted); i++ {
+		a, b := &sorted[i-1], &sorted[i]
+		if a.To != b.To || a.To.Tag == "" {
+			continue
+		}
+		err := fmt.Errorf("two mirrors want this tag: from %s and from %s", a.From, b.From)
+		*a, *b = a.Stop(err), b.Stop(err)
+	}
+}
+
+// Count returns how many actions have the verb.
+func (p Plan) Count(v Verb) int {
+	n := 0
+	for _, a := range p.Actions {
+		if a.Verb == v {
+			n++
+		}
+	}
+	return n
+}
+
+// Changes reports whether carrying the plan out would write anything.
+func (p Plan) Changes() bool { return p.Count(Copy)+p.Count(Update) > 0 }
+
+// Status is what came of an action.
+type Status string
+
+// The statuses. Planned stands for an action of a dry run; Pending for one that the
+// run had no time for, its destination unchanged.
+const (
+	Copied       Status = "copied"
+	Updated      Status = "updated"
+	StaysInSync  Status = "in-sync"
+	StaysPresent Status = "present"
+	StaysBlocked Status = "blocked"
+	HasFailed    Status = "failed"
+	Planned      Status = "planned"
+	Pending      Status = "pending"
+)
+
+// Result is an action and what came of it.
+type Result struct {
+	Action   Action
+	Status   Status
+	Reason   string // the action's, unless something happened that it did not foresee
+	Bytes    int64  // blob bytes written to the destination for this action
+	Duration time.Duration
+	Err      error
+}
+
+// Unchanged is the result of an action that writes nothing, or of any in a dry run.
+func Unchanged(a Action) Result {
+	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned}[a.Verb]
+	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
+}
