@@ -1,0 +1,268 @@
+// Package copy carries out a plan: it moves the content of each image to its
+// destination, verified, and only then the tag.
+//
+// The order is what keeps the first promise, that a tag always resolves to a complete
+// image: blobs before the manifest that names them, children before their index, all
+// of it by digest; then the tag, in one request; then the tag is read back and its
+// bytes are hashed. Whatever fails in between, the tag still is what it was.
+//
+// The walk is this package's own, over containers/image's ImageSource and
+// ImageDestination (docs/adr/0001 says why); it knows no registry and no HTTP.
+package copy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	imagetypes "go.podman.io/image/v5/types"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+)
+
+// Options tunes a Copier. The zero Options copies eight images at a time.
+type Options struct {
+	Images     int           // images copied at once; 0 means 8, -1 means all
+	RetryTimes int           // attempts for a blob after the first
+	Timeout    time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
+	Events     Events
+	Log        *zap.Logger // nil means no logging
+}
+
+// blobsAtOnce bounds the blobs that a run has under way. Measured, more than this
+// brings nothing, and it keeps memory at a few MiB whatever the images weigh.
+const blobsAtOnce = 64
+
+// Events observes a run. Nil funcs are silence. Calls come from many goroutines.
+type Events struct {
+	Started  func(plan.Action)
+	Moved    func(a plan.Action, bytes int) // blob bytes that left the source
+	Finished func(plan.Result)
+}
+
+// Places says where the two sides of an action are. For actions with the same
+// repository on a side it names the same place: endpoints are shared by repository.
+type Places interface {
+	Source(plan.Action) registry.Source
+	Target(plan.Action) registry.Target
+}
+
+// Copier carries out plans. One Copier serves one run: what it has copied it does not
+// copy again.
+type Copier struct {
+	opts    Options
+	places  Places
+	library *Library
+	log     *zap.Logger
+
+	blobs     *semaphore.Weighted
+	blobsDone flights[content, struct{}]
+	nodesDone flights[content, struct{}]
+
+	sources      flights[ref.Repository, imagetypes.ImageSource]
+	destinations flights[ref.Repository, imagetypes.ImageDestination]
+
+	mu     sync.Mutex
+	opened []io.Closer
+}
+
+// content is a manifest or a blob in a destination repository: the unit of work that
+// is done once. The size of a blob belongs to it, since it is held against the bytes:
+// an image that is wrong about it must not pass on the strength of one that is right.
+type content struct {
+	repo   ref.Repository
+	digest ref.Digest
+	size   int64
+}
+
+// New returns a Copier that reads manifests through library. Close ends it.
+func New(places Places, library *Library, opts Options) *Copier {
+	if opts.Images == 0 {
+		opts.Images = 8
+	}
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	return &Copier{
+		opts:    opts,
+		places:  places,
+		library: library,
+		log:     opts.Log,
+		blobs:   semaphore.NewWeighted(blobsAtOnce),
+	}
+}
+
+// Close closes every endpoint that was opened.
+func (c *Copier) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for _, endpoint := range c.opened {
+		errs = append(errs, endpoint.Close())
+	}
+	c.opened = nil
+	return errors.Join(errs...)
+}
+
+// Run carries out every action and returns one result for each, in the plan's order.
+// One action's failure does not touch the others. When ctx ends, nothing new starts,
+// what is under way stops, and both are Pending: their tags are what they were. Only
+// where a tag was being written just then is it still looked at, for some seconds, and
+// the result is what was found.
+func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
+	results := make([]plan.Result, len(p.Actions))
+	var g errgroup.Group
+	g.SetLimit(c.opts.Images)
+	for i, a := range p.Actions {
+		if !a.Verb.Writes() {
+			results[i] = plan.Unchanged(a)
+			continue
+		}
+		g.Go(func() error {
+			results[i] = c.one(ctx, a)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return none
+	return results
+}
+
+// one carries out a single action and tells what came of it.
+func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
+	if ctx.Err() != nil {
+		return pending(ctx, a)
+	}
+	if c.opts.Events.Started != nil {
+		c.opts.Events.Started(a)
+	}
+	began := time.Now()
+	var moved atomic.Int64
+	result := c.attempt(ctx, a, &moved)
+	result.Bytes = moved.Load()
+	result.Duration = time.Since(began)
+	if c.opts.Events.Finished != nil {
+		c.opts.Events.Finished(result)
+	}
+	return result
+}
+
+// attempt copies the content and then the tag, within the image's own timeout.
+func (c *Copier) attempt(ctx context.Context, a plan.Action, moved *atomic.Int64) plan.Result {
+	imageCtx := ctx
+	if c.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		imageCtx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, fmt.Errorf("not copied within --timeout %s", c.opts.Timeout))
+		defer cancel()
+	}
+	wrote, err := c.copyThenTag(imageCtx, a, moved)
+	switch {
+	case err == nil && wrote:
+		return plan.Result{Action: a, Status: done(a.Verb), Reason: a.Reason}
+	case err == nil:
+		return plan.Result{Action: a, Status: plan.StaysInSync, Reason: "another run brought it in sync meanwhile"}
+	case ctx.Err() != nil && interrupted(err):
+		return pending(ctx, a)
+	case waitsForPerson(err):
+		return plan.Result{Action: a, Status: plan.StaysBlocked, Reason: err.Error(), Err: err}
+	}
+	err = named(imageCtx, err)
+	return plan.Result{Action: a, Status: plan.HasFailed, Reason: err.Error(), Err: err}
+}
+
+func done(v plan.Verb) plan.Status {
+	if v == plan.Update {
+		return plan.Updated
+	}
+	return plan.Copied
+}
+
+// interrupted reports whether err, of a run that has ended, can be the ending's doing.
+// What can not is a refusal that came before, and a tag nobody knows the state of.
+func interrupted(err error) bool {
+	_, unsettled := errors.AsType[*unsettledError](err)
+	return !unsettled && !failure.Final(err)
+}
+
+// waitsForPerson reports whether the destination's tag became something that is not
+// this run's to overwrite.
+func waitsForPerson(err error) bool {
+	_, meanwhile := errors.AsType[*changedMeanwhile](err)
+	return meanwhile || errors.Is(err, failure.ErrImmutable)
+}
+
+// named adds why ctx ended to an error that came of it and only says that it did.
+func named(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && interrupted(err) && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+// pending is the result of an action the run had no time for.
+func pending(ctx context.Context, a plan.Action) plan.Result {
+	return plan.Result{Action: a, Status: plan.Pending, Reason: "not done: " + context.Cause(ctx).Error(), Err: context.Cause(ctx)}
+}
+
+// copyThenTag is the two phases: everything below the tag goes to the destination by
+// digest, and then the tag. It reports whether the tag had to be written.
+func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, err error) {
+	root, err := Root(ctx, c.library, c.places.Source(a), a)
+	if err != nil {
+		return false, err
+	}
+	j := &job{copier: c, action: a, target: c.places.Target(a), moved: moved}
+	if j.src, err = c.source(ctx, a); err != nil {
+		return false, err
+	}
+	if j.dst, err = c.destination(ctx, a); err != nil {
+		return false, err
+	}
+	// Asked for now, what may not be written costs no bytes.
+	if needed, err := j.needsTag(ctx); err != nil || !needed {
+		return false, err
+	}
+	if err := j.node(ctx, root); err != nil {
+		return false, err
+	}
+	return j.tag(ctx, root.Manifest)
+}
+
+// source returns the endpoint a is read from, opened once for its repository.
+func (c *Copier) source(ctx context.Context, a plan.Action) (imagetypes.ImageSource, error) {
+	return c.sources.do(ctx, a.From.Repository, a.From.Repository, func(ctx context.Context) (imagetypes.ImageSource, error) {
+		s, err := c.places.Source(a).OpenSource(ctx, a.From.Repository)
+		if err != nil {
+			return nil, &registry.Error{Op: "open", Side: registry.SideSource, Ref: a.From, Err: err}
+		}
+		c.closeLater(s)
+		return s, nil
+	})
+}
+
+// destination returns the endpoint a is written to, opened once for its repository.
+func (c *Copier) destination(ctx context.Context, a plan.Action) (imagetypes.ImageDestination, error) {
+	return c.destinations.do(ctx, a.To.Repository, a.To.Repository, func(ctx context.Context) (imagetypes.ImageDestination, error) {
+		d, err := c.places.Target(a).OpenDestination(ctx, a.To.Repository)
+		if err != nil {
+			return nil, &registry.Error{Op: "open", Side: registry.SideTarget, Ref: a.To, Err: err}
+		}
+		c.closeLater(d)
+		return d, nil
+	})
+}
+
+func (c *Copier) closeLater(endpoint io.Closer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opened = append(c.opened, endpoint)
+}

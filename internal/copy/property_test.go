@@ -1,0 +1,108 @@
+package copy_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
+)
+
+// drawNode makes some image: of layers out of a small common stock, so that images
+// share them, or an index of images and indexes that were made before.
+func drawNode(t *rapid.T, made []imagetest.Node) imagetest.Node {
+	if len(made) > 0 && rapid.Bool().Draw(t, "index") {
+		children := rapid.SliceOfN(rapid.SampledFrom(made), 1, 4).Draw(t, "children")
+		if rapid.IntRange(0, 3).Draw(t, "docker") == 0 {
+			return imagetest.DockerIndex(children...)
+		}
+		return imagetest.Index(children...)
+	}
+	layer := rapid.Custom(func(t *rapid.T) imagetest.Blob {
+		n := rapid.IntRange(0, 7).Draw(t, "layer")
+		if n == 0 {
+			return imagetest.ForeignLayer("foreign", 50, "http://192.0.2.1/")
+		}
+		return imagetest.Layer(fmt.Sprint(n), []int{0, 0, 1, 2, 300, 4000, 32 << 10, 40_000}[n])
+	})
+	layers := rapid.SliceOfN(layer, 0, 4).Draw(t, "layers")
+	switch rapid.SampledFrom([]string{"OCI", "Docker", "artifact", "bare"}).Draw(t, "format") {
+	case "Docker":
+		return imagetest.DockerImage(amd64, layers...)
+	case "artifact":
+		return imagetest.Artifact("application/vnd.example", layers...)
+	case "bare":
+		return imagetest.Image(arm64, layers...).WithoutMediaType()
+	}
+	return imagetest.Image(amd64, layers...)
+}
+
+// Whatever the images are, and whatever they share: each tag arrives equal to upstream's
+// byte for byte, each blob is read and uploaded once, each manifest is written once, and
+// a second run writes nothing.
+func TestAnyImagesArrive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution(t), distribution(t), nil)
+	n := 0
+	rapid.Check(t, func(r *rapid.T) {
+		n++
+		repo := fmt.Sprintf("property/n%d", n) // what was copied before does not help
+		var made []imagetest.Node
+		tags := map[string]imagetest.Node{}
+		for i := range rapid.IntRange(1, 5).Draw(r, "images") {
+			made = append(made, drawNode(r, made))
+			for j := range rapid.IntRange(0, 2).Draw(r, "tags") {
+				tags[fmt.Sprintf("t%d-%d", i, j)] = made[i]
+			}
+		}
+		var actions []plan.Action
+		for tag, node := range tags {
+			if _, err := imagetest.Push(context.Background(), nil, w.up.url, repo, tag, node); err != nil {
+				r.Fatal(err)
+			}
+			actions = append(actions, w.action(repo, tag, node))
+		}
+		w.up.forget()
+		w.down.forget()
+
+		opts := copy.Options{Images: rapid.SampledFrom([]int{1, 2, 8, -1}).Draw(r, "at once")}
+		for _, result := range w.run(t.Context(), opts, actions...) {
+			if result.Status != plan.Copied {
+				r.Fatalf("%s is %s: %s", result.Action.To, result.Status, result.Reason)
+			}
+		}
+		for _, node := range tags {
+			for m := range node.All() {
+				if got := w.down.wrote(string(m.Digest())); got != 1 {
+					r.Fatalf("manifest %s was written %d times", m.Digest(), got)
+				}
+			}
+			for _, b := range node.AllBlobs() {
+				up, down := count(w.up, "blob-get", string(b.Digest())), w.down.wrote(string(b.Digest()))
+				if up != 1 || down != 1 {
+					r.Fatalf("blob %s was read %d times and uploaded %d times", b.Digest(), up, down)
+				}
+			}
+		}
+		w.down.forget()
+		for _, result := range w.run(t.Context(), opts, actions...) {
+			if result.Status != plan.StaysInSync {
+				r.Fatalf("again: %s is %s: %s", result.Action.To, result.Status, result.Reason)
+			}
+		}
+		if again := writes(w.down); len(again) > 0 {
+			r.Fatalf("written the second time: %v", again)
+		}
+		for tag, node := range tags {
+			mirrored := w.walk(w.down, repo, tag)
+			if err := walker.Same(w.walk(w.up, repo, tag), mirrored); err != nil || mirrored.Root != node.Digest() {
+				r.Fatalf("%s is %s, want %s: %v", tag, mirrored.Root, node.Digest(), err)
+			}
+		}
+	})
+}

@@ -1,0 +1,214 @@
+// Package ecr is everything that knows ECR: its hosts, its control plane, its tokens,
+// the finder that reads resource tags, and ECR as a target.
+//
+// It talks to AWS through the SDK's own clients, in tests too, where an emulator
+// answers over HTTP.
+package ecr
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+)
+
+// DefaultRegion is used where neither the command line nor the AWS configuration names
+// one.
+const DefaultRegion = "us-east-1"
+
+// attemptTimeout bounds one request to AWS, with its answer: the SDK itself would wait
+// for ever. The largest answers are a hundred manifests.
+const attemptTimeout = 30 * time.Second
+
+// Options says how to reach AWS. The zero Options uses the SDK's default chain: IRSA,
+// EKS Pod Identity, profiles, SSO, instance roles. Where the AWS configuration says
+// something (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE, AWS_SDK_UA_APP_ID, endpoints), it wins.
+type Options struct {
+	RoleARN    string      // a role to assume first
+	RegistryID string      // the account whose registry is meant; "" means the caller's
+	UserAgent  string      // "name" or "name/version", added to the SDK's own
+	Log        *zap.Logger // nil means no logging
+
+	tuning tuning // for tests
+}
+
+// Session is AWS as one run sees it: one credential chain, and for each Region one set
+// of clients. It is safe for concurrent use.
+type Session struct {
+	opts Options
+	base aws.Config
+	log  *zap.Logger
+
+	asking singleflight.Group // for account
+
+	mu      sync.Mutex
+	regions map[string]*regional
+	account string // the caller's, once asked for
+}
+
+// regional holds the clients of one Region.
+type regional struct {
+	region  string
+	ecr     *ecr.Client
+	tagging *tagging.Client
+	sts     *sts.Client
+}
+
+// Open reads the AWS configuration. It contacts AWS only where the configuration
+// itself says so; credentials are fetched when a call first needs them.
+func Open(ctx context.Context, opts Options) (*Session, error) {
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	roles := &lateSTS{}
+	base, err := config.LoadDefaultConfig(ctx,
+		// Said here and not afterwards, since the clients that fetch credentials are
+		// made while the configuration is loaded, and web identities need a Region.
+		config.WithDefaultRegion(DefaultRegion),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
+		config.WithLogger(sdkLog{opts.Log}),
+		config.WithAPIOptions(userAgent(opts.UserAgent)),
+		roles.options,
+	)
+	if err != nil {
+		return nil, fmt.Errorf("AWS configuration: %w", err)
+	}
+	// Set afterwards, so that the credential chain keeps the SDK's own short patience:
+	// it ends with a metadata service that most machines do not have.
+	base.Retryer = retryer(base.RetryMode, opts)
+	roles.client = sts.NewFromConfig(base)
+	base.Credentials = explained(base.Credentials, configuredRole(base), opts.Log)
+	if opts.RoleARN != "" {
+		base.Credentials = explained(assumed(base, opts.RoleARN), opts.RoleARN, opts.Log)
+	}
+	return &Session{opts: opts, base: base, log: opts.Log, regions: map[string]*regional{}}, nil
+}
+
+// userAgent adds the program's name to the SDK's. The SDK's application id is left to
+// whoever runs the program.
+func userAgent(product string) []func(*middleware.Stack) error {
+	name, version, versioned := strings.Cut(product, "/")
+	switch {
+	case name == "":
+		return nil
+	case versioned:
+		return []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue(name, version)}
+	}
+	return []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKey(name)}
+}
+
+// sdkLog passes on what the SDK has to say, which it would write to stderr.
+type sdkLog struct{ log *zap.Logger }
+
+// Logf implements logging.Logger.
+func (l sdkLog) Logf(class logging.Classification, format string, args ...any) {
+	line := "AWS SDK: " + oneLine(fmt.Sprintf(format, args...))
+	if class == logging.Warn {
+		l.log.Warn(line)
+		return
+	}
+	l.log.Debug(line)
+}
+
+// Region is the Region of the AWS configuration, or DefaultRegion.
+func (s *Session) Region() string { return s.base.Region }
+
+// Endpoint is where ECR's API is instead of at AWS, as with an emulator or a VPC
+// endpoint; "" means at AWS. Where it is set, registry hosts need not look like ECR's.
+func (s *Session) Endpoint() string {
+	return aws.ToString(s.in(s.Region()).ecr.Options().BaseEndpoint)
+}
+
+// in returns the clients of a Region.
+func (s *Session) in(region string) *regional {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.regions[region]; ok {
+		return r
+	}
+	cfg := s.base.Copy()
+	cfg.Region = region
+	r := &regional{region: region, ecr: ecr.NewFromConfig(cfg), tagging: tagging.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg)}
+	s.regions[region] = r
+	return r
+}
+
+// askingLimit bounds a call that several callers wait for.
+const askingLimit = time.Minute
+
+// callerAccount asks STS who is asking, until one Region has answered. The call needs
+// no permission. It goes to the STS of the Region that is of interest, since that of
+// another AWS partition does not know the caller.
+func (s *Session) callerAccount(ctx context.Context, region string) (string, error) {
+	if known := s.knownAccount(); known != "" {
+		return known, nil
+	}
+	return shared(ctx, &s.asking, region, askingLimit, func(ctx context.Context) (string, error) {
+		if known := s.knownAccount(); known != "" {
+			return known, nil
+		}
+		out, err := s.in(region).sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return "", translate("sts:GetCallerIdentity", err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.account = aws.ToString(out.Account)
+		return s.account, nil
+	})
+}
+
+func (s *Session) knownAccount() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.account
+}
+
+// registryID is the account to name in calls, nil for the caller's own.
+func (s *Session) registryID() *string { return optional(s.opts.RegistryID) }
+
+// shared lets all who ask for key at the same time wait for one call of f. The call
+// runs under no caller's context: the one whose image happens to be cancelled must not
+// fail the others. A caller whose own context ends stops waiting at once.
+func shared[T any](ctx context.Context, calls *singleflight.Group, key string, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
+	var none T
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
+	}
+	done := calls.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		return f(ctx)
+	})
+	select {
+	case r := <-done:
+		got, _ := r.Val.(T) // f's own result
+		return got, r.Err
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// oneLine keeps multi-line messages from tearing tables and logs.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

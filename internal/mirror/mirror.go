@@ -1,0 +1,262 @@
+// Package mirror chains the stages of a run: discover, select, plan, copy. It is the
+// only package that knows their order; list, copy and sync all call it.
+//
+// The whole run is planned before its first write. What runs side by side while
+// planning is reading: listings, HEADs, manifests.
+package mirror
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/selection"
+)
+
+// Finder says what should be mirrored.
+type Finder interface {
+	Find(ctx context.Context) ([]discover.Finding, error)
+}
+
+// Judge decides by the trust policy whether an image may be mirrored. Its refusals
+// unwrap to plan.ErrForbidden.
+type Judge interface {
+	Allow(ctx context.Context, r ref.Reference) error
+}
+
+// Runner carries out one run. All fields but Platforms, Gate, Judge and Log are
+// required; Judge only for planning.
+type Runner struct {
+	Finder Finder
+	Places copy.Places
+	Gate   Gate
+	Judge  Judge
+	Copy   copy.Options
+
+	// Platforms, where it is not all, holds for every mirror whose own rule says
+	// nothing about platforms.
+	Platforms discover.Platforms
+
+	// Recheck compares also the tags that rules declare immutable.
+	Recheck bool
+
+	Log *zap.Logger
+
+	library *copy.Library
+}
+
+// Concurrency of planning. The transports limit the requests at one host; these bound
+// the goroutines and what they hold.
+const (
+	mirrorsAtOnce = 64
+	readsAtOnce   = 64
+	headsAtOnce   = 128
+)
+
+// selected is one mirror with the tags its rules chose, or why they could not be
+// applied.
+type selected struct {
+	mirror   discover.Mirror
+	picks    []selection.Pick
+	warnings []string
+	err      error
+}
+
+// mirrors discovers, and sorts findings into mirrors to follow and those whose rows say
+// why not.
+func (r *Runner) mirrors(ctx context.Context) (follow []discover.Mirror, stopped []plan.Action, warnings []string, err error) {
+	findings, err := r.Finder.Find(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, f := range findings {
+		for _, w := range f.Warnings {
+			warnings = append(warnings, fmt.Sprintf("%s: %s", named(f.Mirror), w))
+		}
+		switch {
+		case f.Err != nil:
+			stopped = append(stopped, plan.MirrorStopped(f.Mirror, f.Err))
+		default:
+			if err := r.Gate.Check(f.Mirror); err != nil {
+				stopped = append(stopped, plan.MirrorStopped(f.Mirror, err))
+				continue
+			}
+			follow = append(follow, f.Mirror)
+		}
+	}
+	return follow, stopped, warnings, nil
+}
+
+// named is how messages call a mirror: by its target, or by where its rule stands.
+func named(m discover.Mirror) string {
+	if m.Target != (ref.Repository{}) {
+		return m.Target.String()
+	}
+	return m.Origin.Place
+}
+
+// selectTags applies each mirror's rules. Upstream and target are asked for their tags
+// only where a rule needs them.
+func (r *Runner) selectTags(ctx context.Context, mirrors []discover.Mirror) []selected {
+	chosen := make([]selected, len(mirrors))
+	var g errgroup.Group
+	g.SetLimit(mirrorsAtOnce)
+	for i, m := range mirrors {
+		g.Go(func() error {
+			chosen[i] = r.selectOne(ctx, m)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return none
+	return chosen
+}
+
+func (r *Runner) selectOne(ctx context.Context, m discover.Mirror) selected {
+	s := selected{mirror: m}
+	selector, err := selection.Compile(m.Rules)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	input, err := r.input(ctx, m, selector)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	result := selector.Select(input)
+	s.picks, s.err = result.Picks, result.Err
+	for _, w := range result.Warnings {
+		s.warnings = append(s.warnings, fmt.Sprintf("%s: %s of %s", named(m), w, m.Upstream))
+	}
+	return s
+}
+
+// input gathers what a selector asks for.
+func (r *Runner) input(ctx context.Context, m discover.Mirror, selector *selection.Selector) (selection.Input, error) {
+	var in selection.Input
+	if selector.NeedsCreated() {
+		return in, fmt.Errorf("newest by creation time of %s: %w", m.Upstream, registry.ErrUnsupported)
+	}
+	at := plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}}
+	var err error
+	if selector.NeedsTagList() {
+		if in.Upstream, err = tags(ctx, r.Places.Source(at), m.Upstream); err != nil {
+			return in, &registry.Error{Op: "list tags of", Side: registry.SideSource, Ref: at.From, Err: err}
+		}
+		in.UpstreamListed = true
+	}
+	if selector.NeedsTargetTags() {
+		if in.Target, err = tags(ctx, r.Places.Target(at), m.Target); err != nil {
+			return in, &registry.Error{Op: "list tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
+		}
+	}
+	return in, nil
+}
+
+// tags returns a repository's whole list of tags.
+func tags(ctx context.Context, s registry.Source, repo ref.Repository) ([]string, error) {
+	var all []string
+	for tag, err := range s.Tags(ctx, repo) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, tag)
+	}
+	return all, nil
+}
+
+// Listed is one line of a listing: a tag that is to be mirrored, or why a mirror
+// cannot be followed.
+type Listed struct {
+	Mirror discover.Mirror
+	Tag    string
+	Term   string // what chose the tag
+	Err    error
+}
+
+// List returns what would be mirrored, without comparing anything. Upstream is
+// contacted only for rules that need its list of tags.
+func (r *Runner) List(ctx context.Context) ([]Listed, []string, error) {
+	follow, stopped, warnings, err := r.mirrors(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var lines []Listed
+	for _, a := range stopped {
+		lines = append(lines, Listed{Mirror: a.Mirror, Err: a.Err})
+	}
+	for _, s := range r.selectTags(ctx, follow) {
+		warnings = append(warnings, s.warnings...)
+		if s.err != nil {
+			lines = append(lines, Listed{Mirror: s.mirror, Err: s.err})
+		}
+		for _, p := range s.picks {
+			lines = append(lines, Listed{Mirror: s.mirror, Tag: targetTag(s.mirror, p), Term: p.Reason})
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	return lines, warnings, nil
+}
+
+// targetTag is the tag at the destination: upstream's, unless the mirror renames it.
+func targetTag(m discover.Mirror, p selection.Pick) string {
+	if m.As != "" {
+		return m.As
+	}
+	return p.Tag
+}
+
+// Plan decides about the whole run. It writes nothing. Its errors leave no plan at all:
+// one that was interrupted would list as failed what was only not looked at, and as
+// writes what nobody judged.
+func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
+	follow, stopped, warnings, err := r.mirrors(ctx)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	r.library = copy.NewLibrary(readsAtOnce)
+	var wanted []plan.Wanted
+	for _, g := range r.gather(ctx, follow) {
+		warnings = append(warnings, g.warnings...)
+		if g.err != nil {
+			stopped = append(stopped, plan.MirrorStopped(g.mirror, g.err))
+		}
+		wanted = append(wanted, g.wanted...)
+	}
+	p := plan.Build(wanted, stopped, warnings)
+	r.refine(ctx, &p)
+	if ctx.Err() != nil {
+		return plan.Plan{}, context.Cause(ctx)
+	}
+	return p, nil
+}
+
+// Sync carries out a plan that Plan made, and returns one result for each action, in
+// the plan's order. Its error is that of closing what was opened; what became of the
+// actions is in the results.
+func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
+	if r.library == nil {
+		r.library = copy.NewLibrary(readsAtOnce)
+	}
+	copier := copy.New(r.Places, r.library, r.Copy)
+	results := copier.Run(ctx, p)
+	return results, copier.Close()
+}
+
+// ManifestsRead is how many manifests the run has read from upstream: zero where
+// everything was in sync, unless a single platform was asked for.
+func (r *Runner) ManifestsRead() int {
+	if r.library == nil {
+		return 0
+	}
+	return r.library.Read()
+}

@@ -1,0 +1,20 @@
+package library_test
+
+import (
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// authority writes the certificate of a test server where CertDir looks for it.
+func authority(t *testing.T, s *httptest.Server) string {
+	t.Helper()
+	dir := t.TempDir()
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

@@ -1,0 +1,30 @@
+package registry
+
+import (
+	"context"
+
+	imagetypes "go.podman.io/image/v5/types"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+)
+
+// ReadOnly returns t without its ability to be written to: OpenDestination answers
+// ErrReadOnly. A dry run is given such a target, so that it cannot write whatever the
+// code above it does.
+func ReadOnly(t Target) Target { return readOnly{t} }
+
+type readOnly struct{ Target }
+
+func (readOnly) OpenDestination(context.Context, ref.Repository) (imagetypes.ImageDestination, error) {
+	return nil, ErrReadOnly
+}
+
+// Snapshot and ReadManifests pass the wrapped target's abilities on, which embedding
+// the interface would hide.
+func (r readOnly) Snapshot(ctx context.Context, repo ref.Repository, tags []string) (map[string]ref.Descriptor, error) {
+	return Snapshot(ctx, r.Target, repo, tags)
+}
+
+func (r readOnly) ReadManifests(ctx context.Context, repo ref.Repository, digests []ref.Digest) (map[ref.Digest]Manifest, error) {
+	return ReadManifests(ctx, r.Target, repo, digests)
+}

@@ -1,0 +1,139 @@
+package stall_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/stall"
+)
+
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, w := stall.New(t.Context())
+		defer w.Stop()
+		time.Sleep(time.Hour) // at rest nothing is awaited
+		w.Await("no word", time.Minute)
+		time.Sleep(59 * time.Second)
+		w.Await("no word", time.Minute)
+		time.Sleep(59 * time.Second)
+		w.Rest()
+		time.Sleep(time.Hour)
+		if ctx.Err() != nil {
+			t.Fatalf("it bit: %v", context.Cause(ctx))
+		}
+		w.Await("no answer", time.Minute)
+		start := time.Now()
+		<-ctx.Done()
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("it bit after %s", took)
+		}
+		cause := context.Cause(ctx)
+		if !errors.Is(cause, registry.ErrStalled) || !strings.HasPrefix(cause.Error(), "no answer for 1m0s") {
+			t.Errorf("cause %v", cause)
+		}
+	})
+}
+
+func TestStopReleasesTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, w := stall.New(t.Context())
+		w.Await("no word", time.Minute)
+		w.Stop()
+		time.Sleep(time.Hour)
+		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) || errors.Is(cause, registry.ErrStalled) {
+			t.Errorf("cause %v", cause)
+		}
+	})
+}
+
+func TestCause(t *testing.T) {
+	enough, other := errors.New("enough"), errors.New("other")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, w := stall.New(ctx)
+	defer w.Stop()
+	if got := w.Cause(other); !errors.Is(got, other) {
+		t.Errorf("while all is well the cause of %v is %v", other, got)
+	}
+	cancel(enough)
+	for err, want := range map[error]error{nil: nil, other: enough, enough: enough, context.Canceled: enough} {
+		if got := w.Cause(err); !errors.Is(got, want) || (got == nil) != (want == nil) {
+			t.Errorf("Cause(%v) = %v, want %v", err, got, want)
+		}
+	}
+	// What says it already keeps its words.
+	said := errors.Join(errors.New("PUT x"), enough)
+	if got := w.Cause(said); got.Error() != said.Error() {
+		t.Errorf("Cause(%v) = %v", said, got)
+	}
+}
+
+func TestTheFirstCauseCounts(t *testing.T) {
+	ctx, w := stall.New(t.Context())
+	first := errors.New("first")
+	w.Cancel(first)
+	w.Cancel(errors.New("second"))
+	w.Stop()
+	if got := context.Cause(ctx); !errors.Is(got, first) {
+		t.Errorf("cause %v", got)
+	}
+}
+
+func TestBodyCloses(t *testing.T) {
+	ctx, w := stall.New(t.Context())
+	r, far := io.Pipe()
+	body := w.Body(r, time.Minute)
+	if err := body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("the body is open: %v", err)
+	}
+	if ctx.Err() == nil {
+		t.Error("the watch goes on")
+	}
+}
+
+// After the last byte it is the answer that is awaited, however often the end is read.
+func TestReadsAtTheEndAreNoProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, w := stall.New(t.Context())
+		defer w.Stop()
+		r := w.Upload(strings.NewReader("all"), 3, stall.Patience{Stall: time.Second, Answer: time.Minute})
+		if _, err := io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+		for range 59 {
+			time.Sleep(time.Second)
+			if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("it bit early: %v", context.Cause(ctx))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if cause := context.Cause(ctx); cause == nil || !strings.HasPrefix(cause.Error(), "no answer to the last byte for 1m0s") {
+			t.Errorf("cause %v", cause)
+		}
+	})
+}
+
+func TestAnEmptyUploadAwaitsItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, w := stall.New(t.Context())
+		defer w.Stop()
+		w.Upload(strings.NewReader(""), 0, stall.Patience{Stall: time.Second, Answer: time.Minute})
+		start := time.Now()
+		<-ctx.Done()
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("it bit after %s", took)
+		}
+	})
+}

@@ -1,0 +1,188 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/stall"
+)
+
+// hasBlob asks with a HEAD whether repo holds a blob, and of the right size: a size
+// that differs, or is not said, means that the registry is wrong about it, and it is
+// uploaded anew.
+func (h *host) hasBlob(ctx context.Context, repo ref.Repository, want ref.Descriptor) (bool, error) {
+	if err := checkDigest(want.Digest); err != nil {
+		return false, err
+	}
+	ask := call{
+		method: http.MethodHead,
+		repo:   repo,
+		path:   "blobs/" + string(want.Digest),
+		push:   true, // the token of the upload that follows
+		accept: []int{http.StatusOK},
+	}
+	held, err := h.small(ctx, ask, unread)
+	if wordless(err) {
+		ask.method = http.MethodGet
+		held, err = h.small(ctx, ask, unread)
+	}
+	if errors.Is(err, registry.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return want.Size < 0 || held.length == want.Size, nil
+}
+
+// openBlob starts reading a blob. It is tried once: who streams it knows whether a
+// failure in the middle can be mended. The reader counts as one of the host's blob
+// streams until it is closed. It fails where no byte comes for the stall time, in which
+// a reader that is slow itself does not count.
+func (h *host) openBlob(ctx context.Context, repo ref.Repository, d ref.Digest) (io.ReadCloser, int64, error) {
+	if err := checkDigest(d); err != nil {
+		return nil, 0, err
+	}
+	if err := h.turn(ctx, h.blobReads); err != nil {
+		return nil, 0, err
+	}
+	ctx, watch := stall.New(ctx)
+	watch.Await("no answer", h.opts.Stall)
+	resp, err := h.once(ctx, call{ //nolint:bodyclose // the reader's to close
+		method: http.MethodGet,
+		repo:   repo,
+		path:   "blobs/" + string(d),
+		accept: []int{http.StatusOK},
+	}, http.NoBody, 0)
+	if err != nil {
+		watch.Stop()
+		h.blobReads.Release(1)
+		return nil, 0, err
+	}
+	watch.Rest()
+	return &blobReader{
+		ReadCloser: watch.Body(resp.Body, h.opts.Stall),
+		of:         repo.Digested(d),
+		release:    sync.OnceFunc(func() { h.blobReads.Release(1) }),
+	}, resp.ContentLength, nil
+}
+
+// blobReader names the side of its errors, which surface in the middle of an upload to
+// another registry, and gives its place among the host's blob streams back when it is
+// closed.
+type blobReader struct {
+	io.ReadCloser
+	of      ref.Reference
+	release func()
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &registry.Error{Op: "read blob from", Side: registry.SideSource, Ref: r.of, Err: err}
+	}
+	return n, err
+}
+
+func (r *blobReader) Close() error {
+	defer r.release()
+	return r.ReadCloser.Close()
+}
+
+// upload stores the blob that open reads: the upload session is opened beside the
+// source, then one PUT carries the bytes. Whichever fails first ends the other.
+func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descriptor, open registry.Opener) error {
+	if err := h.turn(ctx, h.blobWrites); err != nil {
+		return err
+	}
+	defer h.blobWrites.Release(1)
+	ctx, watch := stall.New(ctx)
+	defer watch.Stop()
+
+	started := make(chan *url.URL, 1)
+	go func() {
+		location, err := h.startUpload(ctx, repo)
+		if err != nil {
+			watch.Cancel(&registry.Error{Op: "start upload to", Side: registry.SideTarget, Ref: repo.Digested(want.Digest), Err: err})
+		}
+		started <- location
+	}()
+	content, err := open(ctx)
+	if err != nil {
+		watch.Cancel(err)
+	} else {
+		defer content.Close()
+		// A reader that does not heed its context would hold the PUT for ever: net/http
+		// waits for it.
+		defer context.AfterFunc(ctx, func() { _ = content.Close() })()
+	}
+	location := <-started
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := h.pause.wait(ctx); err != nil {
+		return err
+	}
+	patience := stall.Patience{Stall: h.opts.Stall, Answer: answerTime(h.opts)}
+	return h.finishUpload(ctx, repo, location, want, watch.Upload(content, want.Size, patience))
+}
+
+// startUpload opens an upload session and returns where its bytes go.
+func (h *host) startUpload(ctx context.Context, repo ref.Repository) (*url.URL, error) {
+	started, err := h.exchange(ctx, call{
+		method: http.MethodPost,
+		repo:   repo,
+		path:   "blobs/uploads/",
+		push:   true,
+		accept: []int{http.StatusAccepted},
+	}, unread)
+	if err != nil {
+		return nil, err
+	}
+	return uploadLocation(started)
+}
+
+// uploadLocation reads where an upload session's bytes go: relative or absolute, and
+// never from TLS to plain text.
+func uploadLocation(started answer) (*url.URL, error) {
+	header := started.header.Get("Location")
+	if header == "" {
+		return nil, fmt.Errorf("the registry opened an upload without saying where: %w", registry.ErrPermanent)
+	}
+	u, err := follow(started.from, header)
+	if err != nil {
+		return nil, fmt.Errorf("upload location: %w", err)
+	}
+	return u, nil
+}
+
+// finishUpload streams content into an upload session with one PUT, which the
+// registry answers when the blob has the digest it should.
+func (h *host) finishUpload(ctx context.Context, repo ref.Repository, location *url.URL, want ref.Descriptor, content io.Reader) error {
+	at := *location
+	if at.RawQuery != "" {
+		at.RawQuery += "&" // the rest is the registry's own and stays as it is
+	}
+	at.RawQuery += url.Values{"digest": {string(want.Digest)}}.Encode()
+	resp, err := h.once(ctx, call{
+		method: http.MethodPut,
+		repo:   repo,
+		url:    &at,
+		header: http.Header{"Content-Type": {"application/octet-stream"}},
+		push:   true,
+		accept: []int{http.StatusCreated, http.StatusNoContent},
+	}, content, want.Size)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	drain(resp.Body)
+	return nil
+}

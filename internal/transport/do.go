@@ -1,0 +1,243 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+	orasauth "oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
+)
+
+// call is one request to a registry, in the form that can be sent again.
+type call struct {
+	method string
+	repo   ref.Repository
+	path   string     // below /v2/<repository>/, or
+	url    *url.URL   // in full, for an upload location or a next page
+	query  url.Values // added to path
+	header http.Header
+	body   []byte        // sent again at each attempt
+	push   bool          // ask for a token that may push
+	accept []int         // statuses that are success
+	pace   *rate.Limiter // waited for before each attempt; nil means no pacing
+}
+
+// answer is what a call that carries no blob brought.
+type answer struct {
+	header http.Header
+	from   *url.URL // who answered, after redirects
+	length int64    // of the body, -1 where the registry did not say
+	body   []byte
+}
+
+// unread is the limit of an answer whose body nobody wants.
+const unread = -1
+
+// small performs a call that carries no blob, again and again where that is worth it.
+// Each attempt has the request deadline, which does not run while the attempt waits for
+// its turn. The body of the answer is read whole, at most limit bytes of it.
+func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err error) {
+	err = retry.Do(ctx, h.policy(), func(ctx context.Context) error {
+		if c.pace != nil {
+			if err := c.pace.Wait(ctx); err != nil {
+				return causeOf(ctx, err)
+			}
+		}
+		if err := h.turn(ctx, h.smallRequests); err != nil {
+			return err
+		}
+		defer h.smallRequests.Release(1)
+		var err error
+		a, err = h.exchange(ctx, c, limit)
+		return err
+	})
+	return a, err
+}
+
+// turn waits until one more request may be sent: for a place among those of its kind,
+// and for the end of the host's pause. Where it returns no error the place is the
+// caller's to release.
+func (h *host) turn(ctx context.Context, places *semaphore.Weighted) error {
+	if err := places.Acquire(ctx, 1); err != nil {
+		return causeOf(ctx, err)
+	}
+	if err := h.pause.wait(ctx); err != nil {
+		places.Release(1)
+		return err
+	}
+	return nil
+}
+
+// errNoAnswer is the cause of a small request's deadline. Like a stalled stream it
+// means that waiting longer is pointless and asking again is not.
+var errNoAnswer = fmt.Errorf("no answer in time: %w", registry.ErrStalled)
+
+// exchange sends a call once and reads the answer, all under the request deadline.
+func (h *host) exchange(ctx context.Context, c call, limit int64) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, h.opts.RequestTimeout, errNoAnswer)
+	defer cancel()
+	resp, err := h.once(ctx, c, c.reader(), int64(len(c.body)))
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	defer drain(resp.Body)
+	a := answer{header: resp.Header, from: resp.Request.URL, length: resp.ContentLength}
+	if limit == unread {
+		return a, nil
+	}
+	if a.body, err = readAtMost(resp, limit); err != nil {
+		return answer{}, fmt.Errorf("%s %s: reading the answer: %w", c.method, redact.URL(a.from), causeOf(ctx, err))
+	}
+	return a, nil
+}
+
+// policy is how calls of this host are repeated.
+func (h *host) policy() retry.Policy {
+	return retry.Policy{
+		Times: h.opts.RetryTimes,
+		Final: registry.Final,
+		Repeated: func(err error, pause time.Duration) {
+			h.log.Debug("trying again", zap.Error(err), zap.Duration("pause", pause))
+		},
+	}
+}
+
+// once sends a call one time, but for the one repetition that authentication may need,
+// and turns every status the call does not accept into an error. The body of an
+// accepted answer is the caller's to close.
+func (h *host) once(ctx context.Context, c call, body io.Reader, size int64) (*http.Response, error) {
+	ctx, used := withAttempt(ctx)
+	resp, err := h.send(ctx, c, body, size)
+	if err != nil {
+		return nil, h.blamed(ctx, err, used)
+	}
+	here := sameHost(resp.Request.URL, h.address)
+	if here && accepts(resp.StatusCode) {
+		h.tokens.worked(used)
+	}
+	if slices.Contains(c.accept, resp.StatusCode) {
+		return resp, nil
+	}
+	refusal := statusError(resp)
+	switch {
+	case !here && refusal.expired():
+		return nil, &expiredError{refusal} // a pre-signed URL: the next one is fresh
+	case !here:
+		return nil, refusal // a storage host's troubles are not the registry's
+	}
+	if refusal.After > 0 && !registry.Final(refusal) {
+		h.pause.keep(refusal.After)
+	}
+	return nil, h.blamed(ctx, refusal, used)
+}
+
+// accepts reports whether a status says that the registry knows who is asking.
+func accepts(status int) bool {
+	return status != http.StatusUnauthorized && status != http.StatusForbidden && status < 500
+}
+
+// blamed marks a refusal as worth repeating where it is the credential's fault and the
+// next attempt will have another one.
+func (h *host) blamed(ctx context.Context, err error, used *attempt) error {
+	status, ok := errors.AsType[*StatusError](err)
+	if !ok || !status.stale(used) || !h.tokens.renew(ctx, used) {
+		return err
+	}
+	return &expiredError{status}
+}
+
+// expiredError is a refusal that the next attempt's fresh credential, or URL, will cure.
+// Where there is no next attempt it is a refusal like others.
+type expiredError struct{ status *StatusError }
+
+func (e *expiredError) Error() string   { return e.status.Error() }
+func (e *expiredError) Unwrap() []error { return []error{e.status, registry.ErrExpired} }
+
+// send puts a call on the wire, with its scheme, credentials and headers.
+func (h *host) send(ctx context.Context, c call, body io.Reader, size int64) (*http.Response, error) {
+	scheme, err := h.scheme.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	target := c.url
+	if target == nil {
+		target = &url.URL{Scheme: scheme, Host: h.address, Path: "/v2/" + c.repo.Path + "/" + c.path, RawQuery: c.query.Encode()}
+	}
+	req, err := http.NewRequestWithContext(orasauth.WithScopesForHost(ctx, target.Host, scope(c)), c.method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %w", c.method, redact.URL(target), redact.Error(err), registry.ErrPermanent)
+	}
+	maps.Copy(req.Header, c.header)
+	req.ContentLength = size
+	if size == 0 {
+		req.Body = http.NoBody
+	}
+	resp, err := h.auth.Do(req)
+	switch {
+	case err == nil:
+		return resp, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s %s: %w", c.method, redact.URL(target), context.Cause(ctx))
+	}
+	return nil, networkError(err)
+}
+
+// causeOf names the reason why ctx ended in place of the bare "context canceled" that
+// came of it.
+func causeOf(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+		return cause
+	}
+	return err
+}
+
+func (c call) reader() io.Reader {
+	if len(c.body) == 0 {
+		return http.NoBody
+	}
+	return bytes.NewReader(c.body)
+}
+
+// scope is what a token must allow for the call.
+func scope(c call) string {
+	if c.push {
+		return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull, orasauth.ActionPush)
+	}
+	return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull)
+}
+
+// readAtMost reads an answer to its end and refuses more than limit bytes, before they
+// are all in memory.
+func readAtMost(resp *http.Response, limit int64) ([]byte, error) {
+	tooLong := fmt.Errorf("it is longer than %d bytes: %w", limit, registry.ErrPermanent)
+	if resp.Request.Method != http.MethodHead && resp.ContentLength > limit {
+		return nil, tooLong
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, tooLong
+	}
+	return b, nil
+}

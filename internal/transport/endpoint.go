@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+	imagetypes "go.podman.io/image/v5/types"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+)
+
+// OpenSource returns an endpoint that reads the content of repo. It costs no request.
+func (c *Client) OpenSource(_ context.Context, repo ref.Repository) (imagetypes.ImageSource, error) {
+	e, err := c.endpoint(repo)
+	if err != nil {
+		return nil, err
+	}
+	return &source{endpoint: e, client: c}, nil
+}
+
+// OpenDestination returns an endpoint that writes content to repo. It costs no request.
+func (c *Client) OpenDestination(_ context.Context, repo ref.Repository) (imagetypes.ImageDestination, error) {
+	e, err := c.endpoint(repo)
+	if err != nil {
+		return nil, err
+	}
+	return &destination{endpoint: e}, nil
+}
+
+// endpoint is one side of copies: a repository and the host it is on.
+type endpoint struct {
+	host *host
+	repo ref.Repository
+	name imagetypes.ImageReference
+}
+
+func (c *Client) endpoint(repo ref.Repository) (endpoint, error) {
+	h, err := c.host(repo.Host)
+	if err != nil {
+		return endpoint{}, err
+	}
+	named, err := reference.ParseNormalizedNamed(repo.String())
+	if err != nil {
+		return endpoint{}, fmt.Errorf("repository %s: %w", repo, err)
+	}
+	name, err := docker.NewReferenceUnknownDigest(named)
+	if err != nil {
+		return endpoint{}, fmt.Errorf("repository %s: %w", repo, err)
+	}
+	return endpoint{host: h, repo: repo, name: name}, nil
+}
+
+// Reference names the repository, without tag or digest.
+func (e endpoint) Reference() imagetypes.ImageReference { return e.name }
+
+// Close does nothing: connections belong to the Client.
+func (endpoint) Close() error { return nil }
+
+// source is a repository to read from, as containers/image sees it. It keeps no state
+// and may be shared.
+type source struct {
+	endpoint
+	client *Client
+}
+
+var _ imagetypes.ImageSource = (*source)(nil)
+
+// GetManifest reads a manifest by digest and checks it. Without a digest it is an
+// error: what a tag means is decided once, by Resolve.
+func (s *source) GetManifest(ctx context.Context, instance *ref.Digest) ([]byte, string, error) {
+	if instance == nil {
+		return nil, "", fmt.Errorf("manifest of %s without a digest: %w", s.repo, registry.ErrUnsupported)
+	}
+	m, err := s.client.Manifest(ctx, s.repo.Digested(*instance))
+	return m.Raw, m.MediaType, err
+}
+
+// GetBlob starts reading a blob, once; the bytes are the caller's to check.
+func (s *source) GetBlob(ctx context.Context, info imagetypes.BlobInfo, _ imagetypes.BlobInfoCache) (io.ReadCloser, int64, error) {
+	return s.host.openBlob(ctx, s.repo, info.Digest)
+}
+
+func (*source) HasThreadSafeGetBlob() bool { return true }
+
+// GetSignatures returns none. A trust policy that needs signatures is judged over the
+// library's own source, which finds them where the system's configuration says.
+func (*source) GetSignatures(context.Context, *ref.Digest) ([][]byte, error) { return nil, nil }
+
+func (*source) LayerInfosForCopy(context.Context, *ref.Digest) ([]imagetypes.BlobInfo, error) {
+	return nil, nil
+}
+
+// destination is a repository to write to, as containers/image sees it, with the
+// abilities of package registry. It keeps no state and may be shared.
+type destination struct{ endpoint }
+
+var (
+	_ imagetypes.ImageDestination = (*destination)(nil)
+	_ registry.ManifestWriter     = (*destination)(nil)
+	_ registry.BlobUploader       = (*destination)(nil)
+)
+
+// WriteManifest stores m under a tag or under its digest.
+func (d *destination) WriteManifest(ctx context.Context, identifier string, m registry.Manifest) error {
+	return d.host.writeManifest(ctx, d.repo, identifier, m)
+}
+
+// UploadBlob sends a blob with two round trips: the upload session is opened beside
+// the source, then one PUT carries the bytes. It fails with ErrStalled where next to
+// nothing moves for the stall time.
+func (d *destination) UploadBlob(ctx context.Context, want ref.Descriptor, open registry.Opener) error {
+	if err := checkDigest(want.Digest); err != nil {
+		return err
+	}
+	if want.Size < 0 {
+		return fmt.Errorf("blob %s without a size: %w", want.Digest, registry.ErrUnsupported)
+	}
+	return d.host.upload(ctx, d.repo, want, open)
+}
+
+// PutBlob stores a blob whose digest is known. It is what the interface asks for;
+// UploadBlob is the shorter way.
+func (d *destination) PutBlob(ctx context.Context, stream io.Reader, info imagetypes.BlobInfo, _ imagetypes.BlobInfoCache, _ bool) (imagetypes.BlobInfo, error) {
+	want := ref.Descriptor{MediaType: info.MediaType, Digest: info.Digest, Size: info.Size}
+	err := d.UploadBlob(ctx, want, func(context.Context) (io.ReadCloser, error) { return io.NopCloser(stream), nil })
+	if err != nil {
+		return imagetypes.BlobInfo{}, err
+	}
+	return imagetypes.BlobInfo{Digest: want.Digest, Size: want.Size}, nil
+}
+
+func (*destination) HasThreadSafePutBlob() bool { return true }
+
+// TryReusingBlob asks whether the repository holds the blob already.
+func (d *destination) TryReusingBlob(ctx context.Context, info imagetypes.BlobInfo, _ imagetypes.BlobInfoCache, _ bool) (bool, imagetypes.BlobInfo, error) {
+	held, err := d.host.hasBlob(ctx, d.repo, ref.Descriptor{Digest: info.Digest, Size: info.Size})
+	if err != nil || !held {
+		return false, imagetypes.BlobInfo{}, err
+	}
+	return true, imagetypes.BlobInfo{Digest: info.Digest, Size: info.Size}, nil
+}
+
+// PutManifest stores a manifest by digest. Its media type is read from its bytes; a
+// caller that knows it uses WriteManifest.
+func (d *destination) PutManifest(ctx context.Context, raw []byte, instance *ref.Digest) error {
+	if instance == nil {
+		return fmt.Errorf("manifest for %s without a digest: %w", d.repo, registry.ErrUnsupported)
+	}
+	return d.WriteManifest(ctx, instance.String(), registry.Manifest{MediaType: manifestType(raw), Raw: raw})
+}
+
+func (*destination) SupportedManifestMIMETypes() []string     { return nil }
+func (*destination) SupportsSignatures(context.Context) error { return registry.ErrUnsupported }
+func (*destination) DesiredLayerCompression() imagetypes.LayerCompression {
+	return imagetypes.PreserveOriginal
+}
+func (*destination) AcceptsForeignLayerURLs() bool        { return true }
+func (*destination) MustMatchRuntimeOS() bool             { return false }
+func (*destination) IgnoresEmbeddedDockerReference() bool { return true }
+
+// PutSignatures stores none: signatures are artifacts and are copied as such.
+func (*destination) PutSignatures(_ context.Context, signatures [][]byte, _ *ref.Digest) error {
+	if len(signatures) > 0 {
+		return registry.ErrUnsupported
+	}
+	return nil
+}
+
+func (*destination) Commit(context.Context, imagetypes.UnparsedImage) error { return nil }

@@ -1,0 +1,175 @@
+package transport
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"go.podman.io/image/v5/pkg/tlsclientconfig"
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+	orasauth "oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
+)
+
+// host is everything shared by the requests to one registry: connections, tokens,
+// limits and the pause a throttling registry asked for.
+type host struct {
+	name    string // as references write it: docker.io
+	address string // where its API is: registry-1.docker.io
+	opts    Options
+	log     *zap.Logger
+
+	http   *http.Client
+	auth   *orasauth.Client
+	tokens *tokens
+	scheme scheme
+
+	smallRequests *semaphore.Weighted
+	blobReads     *semaphore.Weighted
+	blobWrites    *semaphore.Weighted
+	writes        *rate.Limiter // nil means no pacing
+	pause         pause
+}
+
+func newHost(name string, opts Options) (*host, error) {
+	address := apiAddress(name)
+	connections, err := newConnections(name, address, opts)
+	if err != nil {
+		return nil, err
+	}
+	h := &host{
+		name:          name,
+		address:       address,
+		opts:          opts,
+		log:           opts.Log.With(zap.String("host", name)),
+		http:          &http.Client{CheckRedirect: checkRedirect, Transport: connections},
+		tokens:        newTokens(name, address, opts.Credentials, opts.RequestTimeout),
+		smallRequests: semaphore.NewWeighted(int64(opts.SmallRequests)),
+		blobReads:     semaphore.NewWeighted(int64(opts.BlobStreams)),
+		blobWrites:    semaphore.NewWeighted(int64(opts.BlobStreams)),
+		writes:        opts.ManifestWrites(name),
+	}
+	h.scheme.probe = h.probeScheme
+	h.auth = &orasauth.Client{Client: h.http, Header: opts.header(), Cache: h.tokens, Credential: h.tokens.Credential}
+	return h, nil
+}
+
+// answerTime bounds the wait between the last byte of a blob and the first byte of the
+// answer. Completing a large upload is slow on registries that assemble parts, so this
+// is several times a small request's own deadline.
+func answerTime(opts Options) time.Duration { return 5 * opts.RequestTimeout }
+
+// apiAddress returns where a registry's API is. Docker Hub is the one registry whose
+// references name another host.
+func apiAddress(name string) string {
+	if name == "docker.io" {
+		return "registry-1.docker.io"
+	}
+	return name
+}
+
+// connections are those of one registry's requests, some of which go to other hosts:
+// redirects, token services, upload locations. That a registry's own certificate need
+// not be verified, or that it may see a client certificate, says nothing about them.
+type connections struct {
+	address  string
+	insecure func(host string) bool
+
+	home    *http.Transport // to the registry itself
+	strict  *http.Transport // to others
+	lenient *http.Transport // to others that may be insecure themselves
+}
+
+func newConnections(name, address string, opts Options) (*connections, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if opts.CertDir != "" {
+		if _, err := os.Stat(opts.CertDir); err != nil { // which the library takes for an empty one
+			return nil, fmt.Errorf("certificates: %w: %w", err, registry.ErrPermanent)
+		}
+		if err := tlsclientconfig.SetupCertificates(opts.CertDir, config); err != nil {
+			return nil, fmt.Errorf("certificates in %s: %w: %w", opts.CertDir, err, registry.ErrPermanent)
+		}
+	}
+	others := config.Clone()
+	others.Certificates = nil
+	config.InsecureSkipVerify = opts.mayBeInsecure(name) // named by the operator, or loopback, as Docker allows
+	unverified := others.Clone()
+	unverified.InsecureSkipVerify = true
+	return &connections{
+		address:  address,
+		insecure: opts.mayBeInsecure,
+		home:     newTransport(config, opts),
+		strict:   newTransport(others, opts),
+		lenient:  newTransport(unverified, opts),
+	}, nil
+}
+
+func newTransport(config *tls.Config, opts Options) *http.Transport {
+	proxy, dial := http.ProxyFromEnvironment, opts.dial
+	if dial == nil {
+		dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, Control: egress.Control}
+		dial = dialer.DialContext
+	} else {
+		proxy = nil
+	}
+	return &http.Transport{
+		Proxy:               proxy,
+		DialContext:         dial,
+		TLSClientConfig:     config,
+		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		// Go's default of two idle connections for each host makes every burst of
+		// requests a burst of TCP and TLS handshakes.
+		MaxIdleConnsPerHost:    opts.SmallRequests + opts.BlobStreams,
+		ReadBufferSize:         16 << 10,
+		WriteBufferSize:        16 << 10,
+		MaxResponseHeaderBytes: 1 << 20,
+		DisableCompression:     true, // digests are of the bytes as they are stored
+		// One HTTP/2 connection is one TCP window for all blob streams together.
+		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
+	}
+}
+
+// RoundTrip sends a request over the connections that its host may have.
+func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch {
+	case sameHost(req.URL, c.address):
+		return c.home.RoundTrip(req)
+	case c.insecure(req.URL.Host):
+		return c.lenient.RoundTrip(req)
+	}
+	return c.strict.RoundTrip(req)
+}
+
+// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
+func (c *connections) CloseIdleConnections() {
+	for _, t := range []*http.Transport{c.home, c.strict, c.lenient} {
+		t.CloseIdleConnections()
+	}
+}
+
+// maxRedirects is enough for every registry known: one hop to the storage, or two.
+const maxRedirects = 5
+
+// checkRedirect follows reads only, and never from TLS to plain text. A write that is
+// redirected is answered by the redirect itself, which is then an error: following it
+// would turn the PUT into a GET, and a login page's 200 into a success.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	switch {
+	case first.Method != http.MethodGet && first.Method != http.MethodHead:
+		return http.ErrUseLastResponse
+	case len(via) > maxRedirects:
+		return fmt.Errorf("more than %d redirects: %w", maxRedirects, registry.ErrPermanent)
+	case via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https":
+		return fmt.Errorf("redirect from https to %s refused: %w", req.URL.Scheme, registry.ErrPermanent)
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package transport
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	orasauth "oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+)
+
+// tokens is what one host is authenticated with: the authentication library's cache,
+// and its source of credentials. It differs from the library's own cache in that
+//
+//   - a Basic password is asked of the provider for each request: an ECR password
+//     lives twelve hours, and a daemon longer;
+//   - a bearer token is fetched under no caller's context, so that one who gives up
+//     does not fail the others who wait, and once, also for those who come late;
+//   - every request knows what it was sent with (attempt), so that a refusal is put
+//     down to the right credential.
+type tokens struct {
+	host     string // as the provider knows it
+	address  string // the only one that gets the host's credentials
+	provider auth.Provider
+	patience time.Duration // for one fetch
+	flights  singleflight.Group
+
+	mu       sync.Mutex
+	schemes  map[string]orasauth.Scheme
+	bearers  map[bearerKey]string
+	refused  auth.Credential // the last one
+	renewals int             // credentials refused since the host last accepted one
+}
+
+type bearerKey struct{ address, scopes string }
+
+func newTokens(host, address string, provider auth.Provider, patience time.Duration) *tokens {
+	return &tokens{
+		host:     host,
+		address:  address,
+		provider: provider,
+		patience: patience,
+		schemes:  map[string]orasauth.Scheme{},
+		bearers:  map[bearerKey]string{},
+	}
+}
+
+// attempt is what one request was authenticated with. It belongs to the goroutine that
+// sends the request.
+type attempt struct {
+	cred   auth.Credential
+	bearer string
+}
+
+type attemptKey struct{}
+
+// withAttempt returns a context whose request records what it was sent with.
+func withAttempt(ctx context.Context) (context.Context, *attempt) {
+	a := new(attempt)
+	return context.WithValue(ctx, attemptKey{}, a), a
+}
+
+func attemptOf(ctx context.Context) *attempt {
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		return a
+	}
+	return new(attempt)
+}
+
+var errNoToken = errors.New("no token yet")
+
+// GetScheme returns how the registry at address was last seen to authenticate.
+func (t *tokens) GetScheme(_ context.Context, address string) (orasauth.Scheme, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s, ok := t.schemes[address]; ok {
+		return s, nil
+	}
+	return orasauth.SchemeUnknown, errNoToken
+}
+
+// GetToken answers for Basic from the provider, for Bearer from memory.
+func (t *tokens) GetToken(ctx context.Context, address string, scheme orasauth.Scheme, scopes string) (string, error) {
+	if scheme == orasauth.SchemeBasic {
+		return t.basic(ctx, address)
+	}
+	token := t.bearer(address, scopes)
+	if token == "" {
+		return "", errNoToken
+	}
+	attemptOf(ctx).bearer = token
+	return token, nil
+}
+
+// Set is called when the registry has asked for a token, and returns one.
+func (t *tokens) Set(ctx context.Context, address string, scheme orasauth.Scheme, scopes string, fetch func(context.Context) (string, error)) (string, error) {
+	var token string
+	var err error
+	if scheme == orasauth.SchemeBasic {
+		token, err = t.basic(ctx, address)
+	} else {
+		token, err = t.renewed(ctx, address, scopes, fetch)
+	}
+	if err != nil {
+		return "", err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.schemes[address] = scheme
+	return token, nil
+}
+
+func (t *tokens) bearer(address, scopes string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bearers[bearerKey{address, scopes}]
+}
+
+// basic returns the password that the provider has now, in the form it is sent in.
+func (t *tokens) basic(ctx context.Context, address string) (string, error) {
+	cred, err := t.Credential(ctx, address)
+	if err != nil {
+		return "", err
+	}
+	if cred.Username == "" || cred.Password == "" {
+		return "", orasauth.ErrBasicCredentialNotFound
+	}
+	return base64.StdEncoding.EncodeToString([]byte(cred.Username + ":" + cred.Password)), nil
+}
+
+// renewed returns a bearer token other than the one the request was sent with: what
+// another request has fetched meanwhile, or a new one.
+func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func(context.Context) (string, error)) (string, error) {
+	used := attemptOf(ctx)
+	if token := t.bearer(address, scopes); token != "" && token != used.bearer {
+		used.bearer = token
+		return token, nil
+	}
+	type fetched struct {
+		token string
+		with  auth.Credential
+	}
+	flight := t.flights.DoChan(address+" "+scopes, func() (any, error) {
+		ctx, with := withAttempt(context.WithoutCancel(ctx))
+		ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errNoAnswer)
+		defer cancel()
+		token, err := fetch(ctx)
+		if err == nil {
+			t.keep(ctx, address, scopes, token)
+		}
+		return fetched{token, with.cred}, causeOf(ctx, err)
+	})
+	select {
+	case r := <-flight:
+		got := r.Val.(fetched)
+		used.cred, used.bearer = got.with, got.token
+		return got.token, r.Err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// keep remembers a token under the scopes it was issued for, which the registry may
+// have added to, and under those that requests of its kind ask for. Without the second
+// each request to such a registry (public.ecr.aws adds "aws") would be refused once.
+func (t *tokens) keep(ctx context.Context, address, scopes, token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bearers[bearerKey{address, scopes}] = token
+	t.bearers[bearerKey{address, strings.Join(orasauth.GetAllScopesForHost(ctx, address), " ")}] = token
+}
+
+// Credential asks the provider, for the host's own address alone, and notes what it gave.
+func (t *tokens) Credential(ctx context.Context, address string) (orasauth.Credential, error) {
+	if address != t.address {
+		return orasauth.EmptyCredential, nil
+	}
+	cred, err := t.provider.Credential(ctx, t.host)
+	if err != nil {
+		return orasauth.EmptyCredential, err
+	}
+	attemptOf(ctx).cred = cred
+	return orasauth.Credential{
+		Username:     cred.Username,
+		Password:     cred.Password.Reveal(),
+		RefreshToken: cred.IdentityToken.Reveal(),
+		AccessToken:  cred.RegistryToken.Reveal(),
+	}, nil
+}
+
+// maxRenewals is how many credentials in a row may be refused before the fault is taken
+// to be elsewhere, and no further ones are fetched.
+const maxRenewals = 3
+
+// renew forgets what a refused request was sent with and reports whether the next one
+// will be sent with something else.
+func (t *tokens) renew(ctx context.Context, used *attempt) bool {
+	if *used == (attempt{}) {
+		return false
+	}
+	t.mu.Lock()
+	for key, token := range t.bearers {
+		if token == used.bearer {
+			delete(t.bearers, key)
+		}
+	}
+	if !used.cred.Anonymous() && used.cred != t.refused {
+		t.refused = used.cred
+		t.renewals++
+	}
+	hopeless := t.renewals > maxRenewals
+	t.mu.Unlock()
+	if hopeless {
+		return false
+	}
+	if used.cred.Anonymous() {
+		return true // the bearer token is forgotten
+	}
+	t.provider.Refused(t.host, used.cred)
+	fresh, err := t.provider.Credential(ctx, t.host)
+	return err != nil || fresh != used.cred // an error will be the next request's own
+}
+
+// worked notes that the host accepted what a request was sent with.
+func (t *tokens) worked(used *attempt) {
+	if *used == (attempt{}) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused, t.renewals = auth.Credential{}, 0
+}
