@@ -1,0 +1,183 @@
+package config
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+)
+
+// APIVersion names the schema of the file. A key is never renamed and never changes its
+// meaning within a version; new keys may appear.
+const APIVersion = "ecr-mirror-sync.io/v1alpha1"
+
+// A File is what the files say once they are merged. The tags on its fields are the one
+// description of the format: they drive decoding, the JSON Schema, and the reference
+// for users. "is" names the grammar of a text, "aka" what other tools call the key.
+type File struct {
+	APIVersion       string              `yaml:"apiVersion" is:"apiVersion" must:"true" doc:"The version of this format."`
+	Defaults         Defaults            `yaml:"defaults" doc:"What holds for every mirror of the file that does not say otherwise."`
+	Registries       map[string]Registry `yaml:"registries" is:"host" doc:"How registries are spoken to, by host, as references write it."`
+	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
+	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
+	Mirrors          []Mirror            `yaml:"mirrors" aka:"images,tasks" doc:"What is mirrored where."`
+}
+
+// Defaults holds what mirrors need not repeat.
+type Defaults struct {
+	Platforms     []string  `yaml:"platforms" is:"platforms" doc:"The platforms that are kept of an image of several, in a smaller index." default:"all"`
+	Platform      string    `yaml:"platform" is:"platform" doc:"Mirror the image for this one platform instead of the index."`
+	Referrers     *bool     `yaml:"referrers" doc:"Mirror signatures, SBOMs and attestations with each image." default:"true"`
+	Replace       *bool     `yaml:"replace" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"true"`
+	ImmutableTags []string  `yaml:"immutableTags" is:"glob" doc:"Tags that never change upstream: once they are at the destination they are not compared any more."`
+	MinTags       *int      `yaml:"minTags" min:"0" max:"1000000" doc:"A mirror whose rules match fewer tags than this fails. 0 switches the guard off." default:"0"`
+	Schedule      *Schedule `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at a mirror." default:"the daemon's own interval"`
+}
+
+// A Registry is how one registry host is spoken to.
+type Registry struct {
+	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them." default:"what the environment offers, such as AWS roles"`
+	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
+	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
+}
+
+// TLS says how the connection to a registry is secured.
+type TLS struct {
+	CA        string `yaml:"ca" is:"path" doc:"A PEM file with the authorities to trust besides the system's."`
+	CertDir   string `yaml:"certDir" aka:"certs-dir" is:"path" doc:"A directory with *.crt, *.cert and *.key files, as docker and podman keep them: authorities and a client certificate."`
+	Insecure  bool   `yaml:"insecure" aka:"skip-tls-verify,skipTLSVerify" doc:"Do not verify the registry's certificate." default:"false"`
+	PlainHTTP bool   `yaml:"plainHTTP" doc:"Speak HTTP without TLS." default:"false"`
+}
+
+// Limits bounds what is asked of a registry at once. 0 leaves it to the program.
+type Limits struct {
+	Requests                int     `yaml:"requests" min:"1" max:"1000" doc:"Small requests at once."`
+	BlobStreams             int     `yaml:"blobStreams" min:"1" max:"1000" doc:"Blobs that are moved at once."`
+	ManifestWritesPerSecond float64 `yaml:"manifestWritesPerSecond" min:"0" max:"10000" doc:"Manifests written in a second. Private ECR allows 10 by default."`
+}
+
+// Discovery says which ECR repositories are searched for resource tags.
+type Discovery struct {
+	Enabled *bool   `yaml:"enabled" doc:"Search for repositories with resource tags besides following the mirrors of this file." default:"true where ecr is given, else false"`
+	ECR     []Scope `yaml:"ecr" doc:"Where to search. Discovery that is enabled without this searches the account and Region of the AWS configuration."`
+}
+
+// On reports whether repositories are searched at all.
+func (d Discovery) On() bool {
+	if d.Enabled != nil {
+		return *d.Enabled
+	}
+	return len(d.ECR) > 0
+}
+
+// A Scope is a part of ECR that is searched for resource tags. The zero Scope is the
+// account and Region of the AWS configuration.
+type Scope struct {
+	Account  string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
+	Regions  []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
+	Role     string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+	Prefixes []string `yaml:"prefixes" aka:"prefix" is:"pathPrefix" doc:"Only repositories under one of these, by whole path segments." default:"every repository"`
+	ImageKey string   `yaml:"imageKey" aka:"image-key" is:"resourceTagKey" doc:"The resource tag that names the upstream repository." default:"upstream-image"`
+	TagKey   string   `yaml:"tagKey" aka:"tag-key" is:"resourceTagKey" doc:"The resource tag that names the tags to mirror." default:"upstream-tags"`
+}
+
+// Keys returns the resource-tag keys of the scope.
+func (s Scope) Keys() discover.Keys { return discover.NewKeys(s.ImageKey, s.TagKey) }
+
+// A Mirror is an entry of the mirrors section as it is written. Config.Rules and
+// Config.Patterns hold what it means.
+type Mirror struct {
+	Name      string        `yaml:"name" is:"name" must:"true" doc:"What reports, --only and other files call the mirror. A later file replaces the mirror by its name."`
+	From      From          `yaml:"from" aka:"source,upstream" must:"true" doc:"The upstream: a repository, or a part of a registry."`
+	To        []Destination `yaml:"to" aka:"target,targets,destination,destinations,dest" must:"true" doc:"The destinations."`
+	Tags      Tags          `yaml:"tags" aka:"mode,compatibility,pinned-major,allow-prerelease,mutableTags,ignoredTags" must:"true" doc:"Which tags: a list of short words, or a map that can say more. In a list, 1.27.3 is that tag, 1.27.* a glob, \"semver: >=1.2 <2\" a range, \"regex: v[0-9]+\" an expression and stable@sha256:… that digest under that name."`
+	Platforms []string      `yaml:"platforms" is:"platforms" doc:"The platforms that are kept of an image of several, in a smaller index." default:"defaults.platforms"`
+	Platform  string        `yaml:"platform" is:"platform" doc:"Mirror the image for this one platform instead of the index." default:"defaults.platform"`
+	Referrers *bool         `yaml:"referrers" doc:"Mirror signatures, SBOMs and attestations with each image." default:"defaults.referrers"`
+	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
+	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
+}
+
+// From is what a mirror reads: one repository, or the repositories of a registry that
+// match a pattern. A repository may be written alone, without the map.
+type From struct {
+	Repository    string   `yaml:"repository" is:"repository" doc:"One repository. It may be written alone: from: docker.io/library/nginx."`
+	Registry      string   `yaml:"registry" is:"host" doc:"The registry whose repositories are listed."`
+	Repositories  []string `yaml:"repositories" is:"repositoryPattern" doc:"Which of its repositories: names, globs (* within a path segment, ** across them), or regex: and an expression that the whole path matches."`
+	Lister        string   `yaml:"lister" is:"lister" doc:"How the registry is asked for its repositories: its catalog, the ECR API, the ECR Public API, a Docker Hub namespace, or Docker Hub's search." default:"ecr and ecr-public for hosts of ECR, else catalog"`
+	Namespace     string   `yaml:"namespace" is:"pathPrefix" doc:"With lister: docker-hub, the user or organization whose repositories are listed."`
+	Search        string   `yaml:"search" is:"text" doc:"With lister: docker-hub-search, what to search for."`
+	MaxItems      *int     `yaml:"maxItems" min:"0" max:"1000000" doc:"More repositories than this are an error, since leaving some out would go unnoticed; for docker-hub-search, how many results are looked at. 0 is no limit." default:"1000"`
+	CacheDuration string   `yaml:"cacheDuration" is:"duration" doc:"How long the daemon uses a list again. 0s asks each time." default:"1h"`
+}
+
+// A Destination is where a mirror writes: one repository, or a registry and how the
+// upstream path becomes the path there. A repository may be written alone.
+type Destination struct {
+	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. With a tag, the one tag that the mirror chooses gets that name."`
+	Registry    string  `yaml:"registry" is:"host" doc:"The registry; the path is upstream's, changed by one of the keys below."`
+	Prefix      string  `yaml:"prefix" is:"pathPrefix" doc:"Put before upstream's path."`
+	Regex       string  `yaml:"regex" is:"pathRegexp" doc:"An expression; what it matches of upstream's path is replaced, and a path that it does not match stays as it is. It is not anchored: ^ and $ are."`
+	Replacement *string `yaml:"replacement" is:"replacement" doc:"What to put there; $1, ${1} and ${name} stand for groups."`
+	Template    string  `yaml:"template" is:"template" doc:"A Go template for the path, of .Registry, .Path, .Namespace (the path without its last segment) and .Name (its last segment), with the functions lower, replace OLD NEW, trimPrefix P and trimSuffix S."`
+}
+
+// Terms choose tags. A list of short words may stand for the map.
+type Terms struct {
+	Literals []string `yaml:"literals" is:"tag" doc:"These tags."`
+	Globs    []string `yaml:"globs" is:"glob" doc:"Tags that match; * stands for any run of characters."`
+	Semver   []string `yaml:"semver" is:"range" doc:"Versions in a range, such as >=1.2 <2, ~1.4 or 1.2 - 1.9 || 2.x."`
+	Regex    []string `yaml:"regex" is:"regexp" doc:"Tags that an RE2 expression matches as a whole."`
+	Digests  []string `yaml:"digests" is:"pin" doc:"That digest under that name: stable@sha256:…"`
+}
+
+// Tags is the selection language in ordinary words. What Terms choose is united; the
+// narrowing keys then filter what globs, ranges and expressions chose; Exclude wins.
+type Tags struct {
+	Terms
+	Exclude    Terms    `yaml:"exclude" aka:"ignore,ignoredTags" doc:"Tags to leave out, whatever chose them."`
+	Newest     int      `yaml:"newest" aka:"keep" min:"1" max:"100000" doc:"Of what was chosen, this many of the highest."`
+	NewestBy   string   `yaml:"newestBy" is:"order" doc:"What newest goes by: the version, the time the image was created, or the name with its digits read as numbers." default:"version"`
+	Mode       string   `yaml:"mode" is:"mode" doc:"highest: the highest version. higher: what is above the destination's highest, and the highest where it is empty. semver: every version. all: every tag."`
+	Variant    string   `yaml:"variant" aka:"compatibility" is:"glob" doc:"Only versions of this variant, such as alpine or debian-*."`
+	Major      *int     `yaml:"major" aka:"pinned-major" min:"0" max:"999999999" doc:"Only versions with this major number."`
+	Minor      *int     `yaml:"minor" min:"0" max:"999999999" doc:"Only versions with this minor number."`
+	Prerelease bool     `yaml:"prerelease" aka:"allow-prerelease" doc:"Pre-releases are versions too." default:"false"`
+	Floating   bool     `yaml:"floating" doc:"Floating tags, such as 1.27 beside 1.27.3, are versions too." default:"false"`
+	Strict     bool     `yaml:"strict" doc:"Versions are read as semver.org has them: whatever follows a dash is a pre-release." default:"false"`
+	Immutable  []string `yaml:"immutable" is:"glob" doc:"Tags that never change upstream: once they are at the destination they are not compared any more." default:"defaults.immutableTags"`
+	Mutable    []string `yaml:"mutable" aka:"mutableTags" is:"glob" doc:"The other way round: every tag but these is immutable."`
+	MinTags    *int     `yaml:"minTags" min:"0" max:"1000000" doc:"Fewer tags than this are an error. 0 switches the guard off." default:"defaults.minTags"`
+}
+
+// cacheFor returns how long a list of repositories is used again.
+func (f From) cacheFor() time.Duration {
+	if d, err := time.ParseDuration(f.CacheDuration); err == nil {
+		return d
+	}
+	return time.Hour
+}
+
+// maxItems returns how many repositories there may be, 0 for any number.
+func (f From) maxItems() int {
+	if f.MaxItems != nil {
+		return *f.MaxItems
+	}
+	return 1000
+}
+
+// label is how keys name an item of a list: by its name, where it has one.
+func label(name string, index int) string {
+	if name == "" {
+		name = strconv.Itoa(index)
+	}
+	return "[" + name + "]"
+}
+
+// join appends a key to the keys above it.
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
