@@ -1,0 +1,180 @@
+package aws_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A policy is an IAM policy document, as far as the files here use the language.
+type policy struct {
+	Version   string
+	Statement []statement
+}
+
+type statement struct {
+	Sid       string
+	Effect    string
+	Principal map[string]string
+	Action    oneOrMore
+	Resource  string
+	Condition map[string]map[string]string
+}
+
+// oneOrMore is a JSON string or a list of them: IAM takes both.
+type oneOrMore []string
+
+func (o *oneOrMore) UnmarshalJSON(raw []byte) error {
+	if raw[0] == '"' {
+		*o = make(oneOrMore, 1)
+		return json.Unmarshal(raw, &(*o)[0])
+	}
+	return json.Unmarshal(raw, (*[]string)(o))
+}
+
+const (
+	everything   = "*"
+	repositories = "arn:aws:ecr:*:*:repository/*"
+)
+
+// scope is every action the policies may allow, and the narrowest resource that AWS
+// can scope it to in any account.
+var scope = map[string]string{
+	"tag:GetResources":                everything,
+	"ecr:GetAuthorizationToken":       everything,
+	"ecr:BatchCheckLayerAvailability": repositories,
+	"ecr:BatchGetImage":               repositories,
+	"ecr:CompleteLayerUpload":         repositories,
+	"ecr:DescribeRepositories":        repositories,
+	"ecr:GetDownloadUrlForLayer":      repositories,
+	"ecr:InitiateLayerUpload":         repositories,
+	"ecr:ListImages":                  repositories,
+	"ecr:ListTagsForResource":         repositories,
+	"ecr:PutImage":                    repositories,
+	"ecr:UploadLayerPart":             repositories,
+}
+
+var (
+	discovery = []string{"tag:GetResources", "ecr:DescribeRepositories", "ecr:ListTagsForResource"}
+	comparing = []string{"ecr:ListImages", "ecr:BatchGetImage"}
+	pushing   = []string{
+		"ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload",
+		"ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
+	}
+	readingLayers = []string{"ecr:GetDownloadUrlForLayer"}
+)
+
+func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
+	tests := []struct {
+		file string
+		want []string
+	}{
+		{"iam-policy-list.json", slices.Concat(discovery, comparing)},
+		{"iam-policy-copy.json", slices.Concat([]string{"ecr:DescribeRepositories"}, comparing, pushing, readingLayers)},
+		{"iam-policy-sync.json", slices.Concat(discovery, comparing, pushing, readingLayers)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file, func(t *testing.T) {
+			var got []string
+			for _, s := range read(t, tt.file).Statement {
+				if s.Effect != "Allow" || s.Principal != nil || s.Condition != nil {
+					t.Errorf("%s: effect %s, principal %v, condition %v; want a plain Allow", s.Sid, s.Effect, s.Principal, s.Condition)
+				}
+				for _, action := range s.Action {
+					if want := scope[action]; s.Resource != want {
+						t.Errorf("%s allows %s on %q, want %q", s.Sid, action, s.Resource, want)
+					}
+				}
+				got = append(got, s.Action...)
+			}
+			slices.Sort(got)
+			slices.Sort(tt.want)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("actions (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRolesAreTakenOnlyByTheMirror(t *testing.T) {
+	const cluster = "oidc.eks.us-east-1.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE"
+	tests := []struct {
+		file string
+		want statement
+	}{
+		{"trust-policy-irsa.json", statement{
+			Principal: map[string]string{"Federated": "arn:aws:iam::111122223333:oidc-provider/" + cluster},
+			Action:    oneOrMore{"sts:AssumeRoleWithWebIdentity"},
+			Condition: map[string]map[string]string{"StringEquals": {
+				cluster + ":aud": "sts.amazonaws.com",
+				cluster + ":sub": "system:serviceaccount:ecr-mirror-sync:ecr-mirror-sync",
+			}},
+		}},
+		{"trust-policy-pod-identity.json", statement{
+			Principal: map[string]string{"Service": "pods.eks.amazonaws.com"},
+			Action:    oneOrMore{"sts:AssumeRole", "sts:TagSession"},
+			Condition: map[string]map[string]string{"StringEquals": {
+				"aws:RequestTag/eks-cluster-arn":            "arn:aws:eks:us-east-1:111122223333:cluster/example",
+				"aws:RequestTag/kubernetes-namespace":       "ecr-mirror-sync",
+				"aws:RequestTag/kubernetes-service-account": "ecr-mirror-sync",
+			}},
+		}},
+		{"iam-policy-assume-role.json", statement{
+			Action:   oneOrMore{"sts:AssumeRole", "sts:TagSession"},
+			Resource: "arn:aws:iam::444455556666:role/ecr-mirror-sync",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file, func(t *testing.T) {
+			got := read(t, tt.file).Statement
+			tt.want.Sid, tt.want.Effect = got[0].Sid, "Allow"
+			if diff := cmp.Diff([]statement{tt.want}, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+var sid = regexp.MustCompile(`^[A-Za-z0-9]+$`)
+
+// IAM refuses a document with two equal Sids or with other characters in one.
+func TestSidsAreUnique(t *testing.T) {
+	files, err := filepath.Glob("*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no policies found: %v", err)
+	}
+	for _, file := range files {
+		p := read(t, file)
+		if p.Version != "2012-10-17" {
+			t.Errorf("%s has version %q", file, p.Version)
+		}
+		seen := map[string]bool{}
+		for _, s := range p.Statement {
+			if !sid.MatchString(s.Sid) || seen[s.Sid] {
+				t.Errorf("%s: Sid %q is repeated or not made of letters and digits", file, s.Sid)
+			}
+			seen[s.Sid] = true
+		}
+	}
+}
+
+func read(t *testing.T, file string) policy {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	var p policy
+	if err := decoder.Decode(&p); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return p
+}

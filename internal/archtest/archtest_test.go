@@ -1,0 +1,134 @@
+// Package archtest holds the program to its map: which package may know which. The
+// linter refuses direct imports; this looks at everything an import brings along.
+package archtest_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ecr-mirror-sync/ecr-mirror-sync/"
+
+// goList runs go list for packages of the module and returns its lines.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	cmd.Dir = "../.."
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v\n%s", strings.Join(args, " "), err, complaint.String())
+	}
+	return strings.Fields(string(out))
+}
+
+// closure is everything that a package imports, and what that imports.
+func closure(t *testing.T, pkg string) []string {
+	t.Helper()
+	deps := goList(t, "-deps", module+pkg)
+	if !slices.Contains(deps, module+pkg) || len(deps) < 2 {
+		t.Fatalf("go list -deps of %s says %v", pkg, deps)
+	}
+	return slices.DeleteFunc(deps, func(d string) bool { return d == module+pkg })
+}
+
+// in reports whether dep is the package prefix or below it.
+func in(dep, prefix string) bool { return dep == prefix || strings.HasPrefix(dep, prefix+"/") }
+
+// Deciding does no I/O: nothing that decides can reach the network, AWS, or the copy
+// engine, not even through somebody else. Package plan once knew the kinds of error from
+// the package of the registries, and with them came the engine's types.
+func TestDecidingReachesNothing(t *testing.T) {
+	forbidden := []string{
+		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
+		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
+	}
+	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/discover", "internal/selection", "internal/manifest", "internal/plan"} {
+		for _, dep := range closure(t, pkg) {
+			for _, f := range forbidden {
+				if in(dep, f) {
+					t.Errorf("%s reaches %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+// Each of these may know, of the module's own packages, only those named.
+func TestDirectImports(t *testing.T) {
+	tests := []struct {
+		pkg string
+		may []string
+	}{
+		{"failure", nil},
+		{"ref", nil},
+		{"discover", []string{"ref"}},
+		{"selection", []string{"ref", "discover"}},
+		{"manifest", []string{"ref", "failure"}},
+		{"plan", []string{"ref", "failure", "discover", "selection"}},
+		{"retry", []string{"failure"}},
+		{"registry", []string{"ref", "failure"}},
+		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
+		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "registry", "copy"}},
+		{"trust", []string{"ref", "failure", "registry/library"}},
+	}
+	for _, test := range tests {
+		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {
+			if own, ok := strings.CutPrefix(imported, module+"internal/"); ok && !slices.Contains(test.may, own) {
+				t.Errorf("%s imports %s", test.pkg, own)
+			}
+		}
+	}
+}
+
+// everyPackage lists the module's packages, without what only tests and the demo use.
+func everyPackage(t *testing.T) []string {
+	t.Helper()
+	all := goList(t, "./cmd/ecr-mirror-sync/...", "./internal/...")
+	kits := []string{
+		module + "internal/ecrlocal", module + "internal/imagetest", module + "internal/testkit", module + "internal/demo",
+		module + "internal/deps", module + "internal/archtest",
+	}
+	return slices.DeleteFunc(all, func(pkg string) bool {
+		return slices.ContainsFunc(kits, func(kit string) bool { return in(pkg, kit) })
+	})
+}
+
+// Knowledge flows one way: what is below never asks what is above.
+func TestNothingBelowImportsTheTop(t *testing.T) {
+	top := map[string][]string{
+		module + "internal/cli":    {module + "cmd/ecr-mirror-sync"},
+		module + "internal/mirror": {module + "internal/cli"},
+		module + "internal/copy":   {module + "internal/mirror", module + "internal/cli"},
+	}
+	for _, pkg := range everyPackage(t) {
+		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
+			if allowed, isTop := top[imported]; isTop && !slices.Contains(allowed, pkg) {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		}
+	}
+}
+
+// The SDK stays where AWS is spoken: one package translates its errors and its types.
+func TestOnlyECRKnowsTheSDK(t *testing.T) {
+	knows := 0
+	for _, pkg := range everyPackage(t) {
+		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
+			if !in(imported, "github.com/aws/aws-sdk-go-v2") && !in(imported, "github.com/aws/smithy-go") {
+				continue
+			}
+			if pkg == module+"internal/ecr" {
+				knows++
+				continue
+			}
+			t.Errorf("%s imports %s", pkg, imported)
+		}
+	}
+	if knows == 0 {
+		t.Error("internal/ecr imports no SDK: this test looks in the wrong place")
+	}
+}

@@ -1,0 +1,208 @@
+// Package cli is the command line: it parses flags, puts a run together, calls it,
+// prints the result on stdout and everything else on stderr, and turns what happened
+// into an exit code.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Set by the linker, see the Makefile.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+// Streams are the process's standard streams. Out gets results and nothing else.
+type Streams struct {
+	In       io.Reader
+	Out, Err *os.File
+}
+
+// Main runs the program with args, without the program's own name, and returns its
+// exit code.
+func Main(args []string, streams Streams) int {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	code := exitOK
+	root := newRoot(streams, &code)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		code = codeOf(err)
+		for _, line := range problems(err) {
+			fmt.Fprintln(streams.Err, "ecr-mirror-sync: "+line)
+		}
+	}
+	if signalled, ok := errors.AsType[*interrupt](context.Cause(ctx)); ok {
+		return signalled.code()
+	}
+	return code
+}
+
+// newRoot builds the command tree. Commands that ran to their end put their exit code
+// into code; commands that could not return an error.
+func newRoot(streams Streams, code *int) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ecr-mirror-sync",
+		Short: "Keep copies of container images in sync, driven by resource tags on ECR repositories",
+		Long: `A repository with these two resource tags is a mirror:
+
+    upstream-image = docker.io/library/nginx
+    upstream-tags  = 1.27.+/stable
+
+` + "`sync`" + ` finds such repositories, compares digests, and copies what differs: all
+platforms, bytes unchanged, the tag last. Nothing is reported done that was not read back.`,
+		Example: `  ecr-mirror-sync list
+  ecr-mirror-sync sync --dry-run --insecure-policy
+  ecr-mirror-sync sync --region eu-central-1 --policy policy.json
+  ecr-mirror-sync copy --src ghcr.io/kedacore/keda:2.16.0 --prefix external --insecure-policy`,
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		Args:                       knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	root.SetIn(streams.In)
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newList(streams, code), newCopy(streams, code), newSync(streams, code), newConfig(streams), newVersion(streams))
+	return root
+}
+
+// helpTemplate shows examples first: they are what most readers came for.
+const helpTemplate = `{{.Short}}.
+{{with .Example}}
+Examples:
+{{.}}
+{{end}}{{with .Long}}
+{{trimTrailingWhitespaces .}}
+{{end}}
+{{.UsageString}}`
+
+// usageTemplate is cobra's without the examples, wrapped, and with the exit codes.
+const usageTemplate = `Usage:
+  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
+
+` + exitCodeHelp + `
+`
+
+func newVersion(streams Streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(streams.Out, "ecr-mirror-sync %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// knownCommand refuses what is no subcommand, and says which one may be meant.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	near := cmd.SuggestionsFor(args[0])
+	if len(near) == 0 {
+		return usageErrorf("unknown command %q (see %s --help)", args[0], cmd.CommandPath())
+	}
+	return usageErrorf("unknown command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+}
+
+// noArgs is cobra.NoArgs as a usage error.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageErrorf("%s takes no arguments, and %q is one (see %s --help)", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// environmentPrefix begins the name of the environment variable of every flag:
+// ECR_MIRROR_SYNC_SRC_CREDS stands for --src-creds.
+const environmentPrefix = "ECR_MIRROR_SYNC_"
+
+// fromEnvironment sets the flags that the command line left alone and the environment
+// names.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" {
+			return
+		}
+		name := environmentPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || value == "" {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			// The value may be a secret, and pflag's error quotes it.
+			errs = append(errs, usageErrorf("environment variable %s is no value for --%s", name, f.Name))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// interrupt is the cause of a run that a signal ended.
+type interrupt struct{ signal os.Signal }
+
+func (i *interrupt) Error() string { return "interrupted by signal: " + i.signal.String() }
+
+// code is what a shell expects of a process that a signal ended.
+func (i *interrupt) code() int {
+	if i.signal == syscall.SIGTERM {
+		return exitTerminated
+	}
+	return exitInterrupted
+}
+
+// interruptible returns a context that the first SIGINT or SIGTERM ends. The second
+// one ends the process at once, as it does by default.
+func interruptible(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			cancel(&interrupt{s})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(context.Canceled)
+	}
+}
+
+// oneLine keeps an error on one line, whatever it joins.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+)
+
+// command is one invocation of list, copy or sync: its checked flags, its logger, and
+// when it began.
+type command struct {
+	run      *runFlags
+	settled  settled
+	streams  Streams
+	began    time.Time
+	log      *zap.Logger
+	progress display
+}
+
+// begin checks the shared flags and opens the log. Nothing has been contacted yet.
+func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, error) {
+	if err := fromEnvironment(flags); err != nil {
+		return nil, err
+	}
+	s, err := run.settle(flags.Changed)
+	if err != nil {
+		return nil, err
+	}
+	c := &command{run: run, settled: s, streams: streams, began: time.Now()}
+	c.progress = newDisplay(streams.Err)
+	c.log = newLogger(c.progress, run.logFormat, run.debug)
+	foldLogrus(c.log, run.debug)
+	return c, nil
+}
+
+// errBudget is the cause of a run that --max-duration ended.
+var errBudget = errors.New("--max-duration is used up")
+
+// withBudget bounds a run by --max-duration.
+func (f *runFlags) withBudget(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.maxDuration == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, f.maxDuration, errBudget)
+}
+
+// ended names why ctx ended in place of what came of it.
+func ended(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, context.Cause(ctx)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+}
+
+// facts are what the report has to be told about the run.
+func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
+	_, interrupted := errors.AsType[*interrupt](context.Cause(ctx))
+	return report.Run{
+		Started:      c.began,
+		Elapsed:      time.Since(c.began),
+		Interrupted:  interrupted,
+		BudgetUsedUp: errors.Is(context.Cause(ctx), errBudget),
+
+		ManifestsRead: manifestsRead,
+	}
+}
+
+// print writes the result to stdout: coloured and fitted to a terminal, plain to
+// anything else.
+func (c *command) print(r report.Report) error {
+	o := report.Options{Empty: fmt.Sprintf("no repository carries the resource tags %s and %s", c.settled.keys.Image, c.settled.keys.Tags)}
+	if fd := int(c.streams.Out.Fd()); term.IsTerminal(fd) {
+		o.Color = os.Getenv("NO_COLOR") == ""
+		if width, _, err := term.GetSize(fd); err == nil {
+			o.Width = width
+		}
+	}
+	return report.Write(c.streams.Out, r, c.settled.format, o)
+}
+
+// closing closes what a command opened and keeps the first error.
+func closing(closer interface{ Close() error }, err *error) {
+	if closeErr := closer.Close(); *err == nil {
+		*err = closeErr
+	}
+}

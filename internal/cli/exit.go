@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+)
+
+// The exit codes. 2 stays unused: a Go program that panics exits with it, and that must
+// not look like an answer.
+const (
+	exitOK          = 0
+	exitSomeFailed  = 1
+	exitNothingDone = 3
+	exitChanges     = 4
+	exitBudget      = 6
+	exitUsage       = 10
+	exitInterrupted = 130
+	exitTerminated  = 143
+)
+
+const exitCodeHelp = `Exit codes:
+  0        everything is in sync, or was brought in sync and read back
+  1        at least one row failed or is blocked; the rest is done
+  3        nothing could be done: discovery failed, or every row did
+  4        with --dry-run --exit-code: the plan has changes
+  6        --max-duration is used up; what was not done is listed
+  10       usage or configuration error; nothing was written
+  130/143  interrupted by SIGINT or SIGTERM`
+
+// usageError is a mistake on the command line or in a file it names: exit code 10,
+// before anything was written.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usageErrorf(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// codeOf is the exit code of a command that could not do its work at all.
+func codeOf(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if errors.Is(err, errBudget) {
+		return exitBudget
+	}
+	return exitNothingDone
+}
+
+// codeOfResults is the exit code of a run: the worst of what happened decides.
+func codeOfResults(results []plan.Result, changesMatter bool) int {
+	count := map[plan.Status]int{}
+	for _, r := range results {
+		count[r.Status]++
+	}
+	switch {
+	case len(results) > 0 && count[plan.HasFailed] == len(results):
+		return exitNothingDone
+	case count[plan.HasFailed]+count[plan.StaysBlocked] > 0:
+		return exitSomeFailed
+	case count[plan.Pending] > 0:
+		return exitBudget
+	case changesMatter && count[plan.Planned] > 0:
+		return exitChanges
+	}
+	return exitOK
+}

@@ -1,0 +1,328 @@
+package cli
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+)
+
+// runFlags are the flags that list, copy and sync share.
+type runFlags struct {
+	batch      string
+	debug      bool
+	dryRun     bool
+	imageKey   string
+	tagKey     string
+	prefix     string
+	regions    []string
+	roleARN    string
+	registryID string
+
+	renderTable bool
+	output      string
+	logFormat   string
+
+	discoverWith  string
+	allowUpstream []string
+	insecure      []string
+	transport     string
+	maxDuration   time.Duration
+}
+
+func (f *runFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.batch, "batch", "8", "images copied at once: `N|all`")
+	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
+	flags.StringVar(&f.imageKey, "image-key", "upstream-image", "resource tag `KEY` of the upstream repository")
+	flags.StringVar(&f.tagKey, "tag-key", "upstream-tags", "resource tag `KEY` of the tags to mirror")
+	flags.StringVar(&f.prefix, "prefix", "", "only repositories under this `PREFIX`, by whole path segments; for copy without --dest, what stands before the source's path")
+	flags.StringSliceVar(&f.regions, "region", nil, "AWS `REGION`, repeatable; copy takes one (default: the AWS configuration's, then us-east-1)")
+	flags.StringVar(&f.roleARN, "role-arn", "", "IAM role `ARN` to assume first")
+	flags.StringVar(&f.registryID, "registry-id", "", "`ACCOUNT` whose registry is meant (default: the caller's)")
+	flags.BoolVar(&f.renderTable, "render-table", false, "the same as --output table")
+	flags.StringVarP(&f.output, "output", "o", "table", "`FORMAT` of the result: table, json, yaml or markdown")
+	flags.StringVar(&f.logFormat, "log-format", "console", "`FORMAT` of log lines: console or json")
+	flags.StringVar(&f.discoverWith, "discover-with", "", "read resource tags with `API` tagging or ecr (default: tagging, and ecr where that is denied)")
+	flags.StringArrayVar(&f.allowUpstream, "allow-upstream", nil, "only mirror from upstream repositories that match `PATTERN`, such as quay.io or docker.io/library/*; repeatable")
+	flags.StringArrayVar(&f.insecure, "insecure-registry", nil, "registry `HOST[:PORT]` that may speak plain HTTP or show an unknown certificate; repeatable (hosts on loopback always may)")
+	flags.StringVar(&f.transport, "transport", "native", "how content moves: `native|library`; the library is containers/image's own transport, and slower")
+	flags.DurationVar(&f.maxDuration, "max-duration", 0, "end the run after this `DURATION` and list what was not done (0: no limit)")
+}
+
+// settled holds what the shared flags mean, checked.
+type settled struct {
+	images int
+	format report.Format
+	keys   discover.Keys
+	route  ecr.Route
+	gate   mirror.Gate
+}
+
+// settle checks the shared flags. Every error is a usage error.
+func (f *runFlags) settle(changed func(string) bool) (settled, error) {
+	var s settled
+	var err error
+	if s.images, err = parseBatch(f.batch); err != nil {
+		return s, err
+	}
+	if s.format, err = report.ParseFormat(f.output); err != nil {
+		return s, usageErrorf("--output: %w", err)
+	}
+	if f.renderTable && changed("output") && s.format != report.Table {
+		return s, usageErrorf("--render-table means --output table, and --output says %s", f.output)
+	}
+	if f.logFormat != "console" && f.logFormat != "json" {
+		return s, usageErrorf("--log-format %q: expected console or json", f.logFormat)
+	}
+	if f.transport != "native" && f.transport != "library" {
+		return s, usageErrorf("--transport %q: expected native or library", f.transport)
+	}
+	switch s.route = ecr.Route(f.discoverWith); s.route {
+	case ecr.RouteAny, ecr.RouteTagging, ecr.RouteECR:
+	default:
+		return s, usageErrorf("--discover-with %q: expected tagging or ecr", f.discoverWith)
+	}
+	if f.imageKey == "" || f.tagKey == "" || f.imageKey == f.tagKey {
+		return s, usageErrorf("--image-key and --tag-key name two different resource tags")
+	}
+	if f.maxDuration < 0 {
+		return s, usageErrorf("--max-duration %s: expected a time that has not passed", f.maxDuration)
+	}
+	for _, region := range f.regions {
+		if !plausibleRegion(region) {
+			return s, usageErrorf("--region %q is no AWS Region, such as eu-central-1", region)
+		}
+	}
+	s.keys = discover.NewKeys(f.imageKey, f.tagKey)
+	for _, p := range f.allowUpstream {
+		pattern, err := mirror.ParseAllowPattern(p)
+		if err != nil {
+			return s, usageErrorf("--allow-upstream: %w", err)
+		}
+		s.gate.AllowUpstream = append(s.gate.AllowUpstream, pattern)
+	}
+	return s, nil
+}
+
+// parseBatch reads --batch; -1 means all.
+func parseBatch(s string) (int, error) {
+	if s == "all" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, usageErrorf("--batch %q: expected a number from 1, or all", s)
+	}
+	return n, nil
+}
+
+func plausibleRegion(s string) bool {
+	parts := strings.Split(s, "-")
+	_, err := strconv.Atoi(parts[len(parts)-1])
+	return len(parts) >= 3 && err == nil && strings.ToLower(s) == s
+}
+
+// sourceFlags say who asks upstream.
+type sourceFlags struct {
+	authFile      string
+	certDir       string
+	creds         string
+	credsFor      string
+	noCreds       bool
+	username      string
+	password      string
+	passwordStdin bool
+	registryToken string
+}
+
+func (f *sourceFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.authFile, "src-authfile", "", "auth `FILE` for upstream registries, as docker and podman write it (default: $REGISTRY_AUTH_FILE; copy also reads the usual places)")
+	flags.StringVar(&f.certDir, "src-cert-dir", "", "use certificates in `DIR` (*.crt, *.cert, *.key) for upstream registries")
+	flags.StringVar(&f.creds, "src-creds", "", "`USERNAME[:PASSWORD]` for one upstream registry, see --src-creds-for; rather set $ECR_MIRROR_SYNC_SRC_CREDS, which no process list shows")
+	flags.StringVar(&f.credsFor, "src-creds-for", "", "registry `HOST` that gets these credentials, and no other does (default: for copy the source's, else docker.io)")
+	flags.BoolVar(&f.noCreds, "src-no-creds", false, "read upstream anonymously")
+	flags.StringVar(&f.username, "src-username", "", "`USERNAME` for one upstream registry")
+	flags.StringVar(&f.password, "src-password", "", "`PASSWORD` of --src-username; rather use --src-password-stdin or $ECR_MIRROR_SYNC_SRC_PASSWORD")
+	flags.BoolVar(&f.passwordStdin, "src-password-stdin", false, "read the password from standard input")
+	flags.StringVar(&f.registryToken, "src-registry-token", "", "bearer `TOKEN` for one upstream registry; rather set $ECR_MIRROR_SYNC_SRC_REGISTRY_TOKEN")
+}
+
+// provider returns the credentials that the flags give, for defaultHost where they name
+// no host. The files that docker and podman read by themselves join only where
+// usualFiles is set: what they hold was not given to this program by anyone.
+func (f *sourceFlags) provider(streams Streams, defaultHost string, usualFiles bool) (auth.Chain, error) {
+	cred, err := f.credential(streams)
+	if err != nil {
+		return nil, err
+	}
+	if f.certDir != "" {
+		if _, err := os.ReadDir(f.certDir); err != nil {
+			return nil, usageErrorf("--src-cert-dir: %w", err)
+		}
+	}
+	if f.noCreds {
+		if !cred.Anonymous() || f.authFile != "" {
+			return nil, usageErrorf("--src-no-creds goes with no other credential")
+		}
+		return auth.Chain{}, nil
+	}
+	var chain auth.Chain
+	if !cred.Anonymous() {
+		host, err := credentialHost(f.credsFor, defaultHost)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, auth.Static{host: cred})
+	} else if f.credsFor != "" {
+		return nil, usageErrorf("--src-creds-for names a host and no credential is given for it")
+	}
+	path := f.authFile
+	if path == "" {
+		path = os.Getenv("REGISTRY_AUTH_FILE")
+	}
+	switch {
+	case path != "":
+		file, err := auth.OpenFile(path)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		chain = append(chain, file)
+	case usualFiles:
+		chain = append(chain, auth.DefaultFiles())
+	}
+	return chain, nil
+}
+
+// credentialHost is the host that credentials go to, as references write it.
+func credentialHost(named, fallback string) (string, error) {
+	if named == "" {
+		return fallback, nil
+	}
+	repo, err := ref.ParseRepository(named + "/x")
+	if err != nil || repo.Path != "x" && repo.Host != "docker.io" {
+		return "", usageErrorf("--src-creds-for %q: expected a registry host, such as ghcr.io", named)
+	}
+	return repo.Host, nil
+}
+
+// credential puts the one credential together that the flags give.
+func (f *sourceFlags) credential(streams Streams) (auth.Credential, error) {
+	user, password, colon := strings.Cut(f.creds, ":")
+	switch {
+	case f.creds != "" && f.username != "":
+		return auth.Credential{}, usageErrorf("--src-creds and --src-username name two users")
+	case f.creds == "":
+		user, password = f.username, f.password
+	case colon && f.password != "":
+		return auth.Credential{}, usageErrorf("--src-creds and --src-password give two passwords")
+	case !colon:
+		password = f.password
+	}
+	if f.passwordStdin {
+		if password != "" {
+			return auth.Credential{}, usageErrorf("--src-password-stdin and another flag give two passwords")
+		}
+		line, err := bufio.NewReader(streams.In).ReadString('\n')
+		if password = strings.TrimRight(line, "\r\n"); password == "" {
+			return auth.Credential{}, usageErrorf("--src-password-stdin: standard input holds no password (%v)", err)
+		}
+	}
+	switch {
+	case f.registryToken != "" && user+password != "":
+		return auth.Credential{}, usageErrorf("--src-registry-token goes with no user or password")
+	case user == "" && password != "":
+		return auth.Credential{}, usageErrorf("a password needs --src-username")
+	case user != "" && password == "":
+		return auth.Credential{}, usageErrorf("--src-username needs a password: --src-password-stdin, $%sSRC_PASSWORD or --src-password", environmentPrefix)
+	}
+	return auth.Credential{Username: user, Password: auth.Secret(password), RegistryToken: auth.Secret(f.registryToken)}, nil
+}
+
+// copyFlags say how images are judged, chosen and copied.
+type copyFlags struct {
+	policy         string
+	insecurePolicy bool
+	arch           string
+	os             string
+	variant        string
+	platforms      []string
+	retryTimes     int
+	timeout        time.Duration
+	precompute     bool
+	exitCode       bool
+	recheck        bool
+}
+
+func (f *copyFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.policy, "policy", "", "trust policy `FILE` (containers-policy.json; default: the system's)")
+	flags.BoolVar(&f.insecurePolicy, "insecure-policy", false, "accept every image, without a trust policy")
+	flags.StringVar(&f.arch, "override-arch", "", "mirror the one image for `ARCH` instead of all platforms")
+	flags.StringVar(&f.os, "override-os", "", "mirror the one image for `OS` instead of all platforms")
+	flags.StringVar(&f.variant, "override-variant", "", "mirror the one image for this `VARIANT` of the architecture")
+	flags.StringSliceVar(&f.platforms, "platform", nil, "keep only these `OS/ARCH[/VARIANT]` in a smaller index; repeatable, or separated by commas. A repository's upstream-platforms goes before it")
+	flags.IntVar(&f.retryTimes, "retry-times", 3, "try a request or blob that failed `N` times again")
+	flags.DurationVar(&f.timeout, "timeout", 0, "give up on one image after this `DURATION` (0: only when no byte has moved for a minute)")
+	flags.BoolVar(&f.precompute, "dest-precompute-digests", true, "accepted for compatibility: digests are always known before an upload")
+	flags.BoolVar(&f.recheck, "recheck", false, "compare also tags that a rule declares immutable (upstream-options=immutable=GLOB) and the destination has")
+	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
+}
+
+// selection reads the platform flags.
+func (f *copyFlags) selection() (discover.Platforms, error) {
+	override := f.arch != "" || f.os != "" || f.variant != ""
+	if override && len(f.platforms) > 0 {
+		return discover.Platforms{}, usageErrorf("--platform keeps an index and --override-* picks one image: choose one")
+	}
+	if override {
+		p, err := ref.ParsePlatform(strings.TrimSuffix(orElse(f.os, "linux")+"/"+orElse(f.arch, "amd64")+"/"+f.variant, "/"))
+		if err != nil {
+			return discover.Platforms{}, usageErrorf("--override-*: %w", err)
+		}
+		return discover.Platforms{One: &p}, nil
+	}
+	var keep []ref.Platform
+	for _, s := range f.platforms {
+		if s == "all" && len(f.platforms) == 1 {
+			return discover.Platforms{}, nil
+		}
+		p, err := ref.ParsePlatform(s)
+		if err != nil {
+			return discover.Platforms{}, usageErrorf("--platform: %w", err)
+		}
+		keep = append(keep, p)
+	}
+	return discover.Platforms{Keep: keep}, nil
+}
+
+// check refuses what no run can mean.
+func (f *copyFlags) check(dryRun bool) error {
+	switch {
+	case f.policy != "" && f.insecurePolicy:
+		return usageErrorf("--policy and --insecure-policy contradict each other")
+	case f.exitCode && !dryRun:
+		return usageErrorf("--exit-code tells of a plan's changes and goes with --dry-run")
+	case f.retryTimes < 0:
+		return usageErrorf("--retry-times %d: expected 0 or more", f.retryTimes)
+	case f.timeout < 0:
+		return usageErrorf("--timeout %s: expected 0 or more", f.timeout)
+	}
+	return nil
+}
+
+func orElse(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+)
+
+// mirror is what copy and sync have in common: check, wire, plan, carry out, report.
+// What finder returns says what there is to mirror.
+func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
+	if err := copying.check(c.run.dryRun); err != nil {
+		return 0, err
+	}
+	platforms, err := copying.selection()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := c.run.withBudget(ctx)
+	defer cancel()
+	opts.run, opts.log, opts.retryTimes, opts.readOnly = c.run, c.log, copying.retryTimes, c.run.dryRun
+	w, err := wire(ctx, opts)
+	if err != nil {
+		return 0, err
+	}
+	defer closing(w, &err)
+	judge, err := copying.judge(w)
+	if err != nil {
+		return 0, err
+	}
+	found, err := finder(ctx, w)
+	if err != nil {
+		return 0, ended(ctx, err)
+	}
+	return c.execute(ctx, copying.exitCode, &mirror.Runner{
+		Finder:    found,
+		Places:    w,
+		Gate:      c.gate(w),
+		Judge:     judge,
+		Platforms: platforms,
+		Recheck:   copying.recheck,
+		Copy: copy.Options{
+			Images:     c.settled.images,
+			RetryTimes: copying.retryTimes,
+			Timeout:    copying.timeout,
+			Events:     c.events(),
+			Log:        c.log,
+		},
+	})
+}
+
+// execute plans and, unless it is a dry run, carries the plan out; then it prints what
+// came of it.
+func (c *command) execute(ctx context.Context, changesMatter bool, runner *mirror.Runner) (int, error) {
+	c.progress.Phase("planning")
+	p, err := runner.Plan(ctx)
+	if err != nil {
+		return 0, ended(ctx, err)
+	}
+	if c.run.dryRun {
+		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), unchanged(p), changesMatter)
+	}
+	c.progress.Planned(p.Count(plan.Copy)+p.Count(plan.Update), bytesOf(p))
+	results, err := runner.Sync(ctx, p)
+	if err != nil {
+		c.log.Warn("closing the endpoints of the run", zap.Error(err))
+	}
+	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), results, false)
+}
+
+// conclude prints the report and tells the exit code.
+func (c *command) conclude(r report.Report, results []plan.Result, changesMatter bool) (int, error) {
+	c.progress.Close()
+	if err := c.print(r); err != nil {
+		return 0, err
+	}
+	return codeOfResults(results, changesMatter), nil
+}
+
+// unchanged are the results of a plan that was not carried out.
+func unchanged(p plan.Plan) []plan.Result {
+	results := make([]plan.Result, 0, len(p.Actions))
+	for _, a := range p.Actions {
+		results = append(results, plan.Unchanged(a))
+	}
+	return results
+}
+
+// bytesOf is what a plan would move at most.
+func bytesOf(p plan.Plan) int64 {
+	var total int64
+	for _, a := range p.Actions {
+		if a.Verb.Writes() {
+			total += a.Size
+		}
+	}
+	return total
+}
+
+// events connects the copy engine with the progress display.
+func (c *command) events() copy.Events {
+	return copy.Events{
+		Started:  func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
+		Moved:    func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
+		Finished: func(r plan.Result) { c.progress.Finished(r.Action.To.String(), string(r.Status)) },
+	}
+}

@@ -1,0 +1,99 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// jsonText writes the report's data. Runes that could steer a terminal are written as
+// JSON escapes, so that what is decoded is exact and what is shown is harmless.
+func jsonText(r Report) (string, error) {
+	text, err := encode(r)
+	return escapeInvisible(text, jsonEscape), err
+}
+
+func encode(r Report) (string, error) {
+	if r.Rows == nil {
+		r.Rows = []Row{}
+	}
+	if r.Warnings == nil {
+		r.Warnings = []string{}
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(r); err != nil {
+		return "", fmt.Errorf("encoding the report: %w", err)
+	}
+	return b.String(), nil
+}
+
+// yamlText writes the same data as jsonText, with the same keys in the same order. It
+// starts from the JSON, which is YAML already, and takes the punctuation away: so there
+// is one schema, and text that looks like a number ("1.10") stays text.
+func yamlText(r Report) (string, error) {
+	text, err := encode(r)
+	if err != nil {
+		return "", err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(escapeInvisible(text, yamlEscape)), &doc); err != nil {
+		return "", fmt.Errorf("encoding the report: %w", err)
+	}
+	inBlockStyle(&doc)
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(&doc); err != nil {
+		return "", fmt.Errorf("encoding the report: %w", err)
+	}
+	return escapeInvisible(b.String(), yamlEscape), nil
+}
+
+// inBlockStyle lets the encoder choose how to write each node, except text with
+// invisible runes: those can be escaped only between double quotes.
+func inBlockStyle(n *yaml.Node) {
+	n.Style = 0
+	if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, invisible) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	for _, child := range n.Content {
+		inBlockStyle(child)
+	}
+}
+
+func invisible(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }
+
+// escapeInvisible rewrites the invisible runes of a document. In both formats they
+// occur only within quoted text.
+func escapeInvisible(doc string, escape func(rune) string) string {
+	if !strings.ContainsFunc(doc, invisible) {
+		return doc
+	}
+	var b strings.Builder
+	for _, r := range doc {
+		if invisible(r) {
+			b.WriteString(escape(r))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func jsonEscape(r rune) string {
+	if r <= 0xffff {
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	high, low := utf16.EncodeRune(r)
+	return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+}
+
+func yamlEscape(r rune) string { return fmt.Sprintf(`\U%08X`, r) }

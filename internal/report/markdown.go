@@ -1,0 +1,96 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
+)
+
+// maxMarkdown bounds the table. GitHub drops a job summary above 1 MiB altogether.
+const maxMarkdown = 900_000
+
+// markdownText writes the report for a CI job's summary: heading, totals, table,
+// warnings. Rows that need somebody come first.
+func markdownText(r Report, o Options) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n", heading(r))
+	if len(r.Rows) == 0 {
+		fmt.Fprintf(&b, "%s\n\n", markdown(o.empty()))
+	} else {
+		fmt.Fprintf(&b, "**%s**\n\n", summary(r))
+	}
+	for _, line := range remarks(r) {
+		fmt.Fprintf(&b, "%s\n\n", line)
+	}
+	if len(r.Rows) > 0 {
+		writeMarkdownTable(&b, r)
+	}
+	if len(r.Warnings) > 0 {
+		b.WriteString("### Warnings\n\n")
+		for _, warning := range r.Warnings {
+			fmt.Fprintf(&b, "- %s\n", markdown(warning))
+		}
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+func heading(r Report) string {
+	switch r.Kind {
+	case KindPlan:
+		return "Image mirror: dry run"
+	case KindList:
+		return "Image mirror: list"
+	default:
+		return "Image mirror: sync"
+	}
+}
+
+func writeMarkdownTable(b *strings.Builder, r Report) {
+	cols := columns(r.Kind, "")
+	writeMarkdownRow(b, titles(cols))
+	writeMarkdownRow(b, slices.Repeat([]string{"---"}, len(cols)))
+	rows := slices.Clone(r.Rows)
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(urgency(a.Status), urgency(b.Status)) })
+	for i, row := range rows {
+		if b.Len() > maxMarkdown {
+			rest := total(rows[i:], Run{})
+			fmt.Fprintf(b, "\nLeft out, to keep this readable: %s: %s.\n", human.Count(rest.Images, "image"), counts(rest))
+			break
+		}
+		cells := make([]string, len(cols))
+		for i, c := range cols {
+			cells[i] = markdown(c.text(row))
+		}
+		writeMarkdownRow(b, cells)
+	}
+	b.WriteString("\n")
+}
+
+func writeMarkdownRow(b *strings.Builder, cells []string) {
+	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+}
+
+// urgency orders statuses by who has to look at them.
+func urgency(s Status) int {
+	order := []Status{
+		StatusFailed, StatusBlocked, StatusNotDone, StatusUpdated, StatusCopied,
+		StatusWouldUpdate, StatusWouldCopy, StatusListed, StatusInSync, StatusPresent,
+	}
+	return slices.Index(order, s)
+}
+
+// markdown writes text so that nothing in it is markup: neither a cell's end nor a
+// link, an image, a tag of HTML or a formula.
+func markdown(s string) string {
+	var b strings.Builder
+	for _, r := range human.Line(s) {
+		if strings.ContainsRune("\\`*_{}[]<>#|~&$!", r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,368 @@
+// Package report turns a plan, what came of it, or a listing into what a person or a
+// program reads: a table, JSON, YAML or Markdown, written to an io.Writer.
+//
+// It is pure: it decides nothing, asks nobody and has no clock; when a run began and
+// how long it took are told to it. docs/output.md describes every field for users.
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+)
+
+// APIVersion names the schema of JSON and YAML reports. A field is never renamed and
+// never changes its meaning within a version; new fields may appear.
+const APIVersion = "ecr-mirror-sync.io/v1alpha1"
+
+// Kind says what a report is about.
+type Kind string
+
+// The kinds of reports.
+const (
+	KindSync Kind = "SyncReport" // what a run did
+	KindPlan Kind = "PlanReport" // what a run would do
+	KindList Kind = "ListReport" // what is described as to be mirrored
+)
+
+// Report is one run, ready to be written. Its JSON form is the tool's documented
+// output; nil slices are written as empty ones.
+type Report struct {
+	APIVersion   string    `json:"apiVersion"`
+	Kind         Kind      `json:"kind"`
+	Started      time.Time `json:"started"` // RFC 3339, UTC
+	DryRun       bool      `json:"dryRun"`
+	Interrupted  bool      `json:"interrupted"`
+	BudgetUsedUp bool      `json:"budgetUsedUp"`
+	Totals       Totals    `json:"totals"`
+	Rows         []Row     `json:"rows"`
+	Warnings     []string  `json:"warnings"`
+}
+
+// Row is one destination tag, or a whole repository where none of its tags could be
+// told. Digests are whole, and "" where they are not known or nothing is there.
+type Row struct {
+	Source         string     `json:"source"`         // upstream repository
+	SourceTag      string     `json:"sourceTag"`      // differs from Tag only where a copy renames
+	Destination    string     `json:"destination"`    // destination repository
+	Tag            string     `json:"tag"`            // destination tag, "" for a whole repository
+	Status         Status     `json:"status"`         // what came of it
+	Verb           plan.Verb  `json:"verb"`           // what was decided, "" in a listing
+	Digest         ref.Digest `json:"digest"`         // what Tag holds now, or would after a dry run's plan
+	Previous       ref.Digest `json:"previousDigest"` // what Tag held when the plan was made
+	UpstreamDigest ref.Digest `json:"upstreamDigest"` // what upstream's tag meant when the plan was made
+	Platforms      string     `json:"platforms"`      // "all", or os/architecture[/variant] joined with commas
+	Size           int64      `json:"size"`           // bytes of the image at the destination, 0 where not read
+	Bytes          int64      `json:"bytes"`          // blob bytes written to the destination for this row
+	Reason         string     `json:"reason"`
+	Origin         string     `json:"origin"` // where the rule was written: a repository's ARN, "command line"
+	Region         string     `json:"region"` // AWS Region of the destination, "" where there is none
+	DurationMs     int64      `json:"durationMs"`
+}
+
+// Status is what came of a row, as programs read it.
+type Status string
+
+// The statuses. Only an unfinished run has StatusNotDone, only a dry run
+// StatusWouldCopy and StatusWouldUpdate, and only a listing StatusListed.
+const (
+	StatusCopied      Status = "copied"
+	StatusUpdated     Status = "updated"
+	StatusInSync      Status = "in-sync"
+	StatusPresent     Status = "present"
+	StatusBlocked     Status = "blocked"
+	StatusFailed      Status = "failed"
+	StatusNotDone     Status = "not-done"
+	StatusWouldCopy   Status = "would-copy"
+	StatusWouldUpdate Status = "would-update"
+	StatusListed      Status = "listed"
+)
+
+// String writes the status in words.
+func (s Status) String() string {
+	switch s {
+	case StatusInSync:
+		return "in sync"
+	case StatusNotDone:
+		return "not done"
+	case StatusWouldCopy:
+		return "would copy"
+	case StatusWouldUpdate:
+		return "would update"
+	default:
+		return string(s)
+	}
+}
+
+// Run is what only the caller knows about a run.
+type Run struct {
+	Started      time.Time
+	Elapsed      time.Duration
+	Interrupted  bool // a signal ended it
+	BudgetUsedUp bool // --max-duration ended it
+
+	// ManifestsRead counts the manifests that were read upstream, each of which a
+	// registry may count as a pull. HEADs are not among them.
+	ManifestsRead int
+}
+
+// FromResults reports what a run did: results[i] is what came of p.Actions[i].
+// Actions beyond the last result are reported as not done.
+func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
+	rows := make([]Row, 0, len(p.Actions))
+	for _, result := range results {
+		rows = append(rows, resultRow(result))
+	}
+	for _, a := range p.Actions[min(len(results), len(p.Actions)):] {
+		rows = append(rows, resultRow(unreached(a)))
+	}
+	return assemble(KindSync, run, rows, p.Warnings)
+}
+
+// FromPlan reports what carrying p out would do.
+func FromPlan(run Run, p plan.Plan) Report {
+	rows := make([]Row, 0, len(p.Actions))
+	for _, a := range p.Actions {
+		rows = append(rows, resultRow(plan.Unchanged(a)))
+	}
+	return assemble(KindPlan, run, rows, p.Warnings)
+}
+
+// Listed is one tag that a rule names, or the repository whose rule cannot be
+// followed, with Err saying why.
+type Listed struct {
+	Source      ref.Reference
+	Destination ref.Reference
+	Term        string // what chose the tag
+	Platforms   discover.Platforms
+	Origin      discover.Origin
+	Err         error
+}
+
+// FromListing reports what is described as to be mirrored, in the order given.
+func FromListing(run Run, listed []Listed, warnings []string) Report {
+	rows := make([]Row, 0, len(listed))
+	for _, l := range listed {
+		rows = append(rows, listingRow(l))
+	}
+	return assemble(KindList, run, rows, warnings)
+}
+
+func assemble(kind Kind, run Run, rows []Row, warnings []string) Report {
+	return Report{
+		APIVersion:   APIVersion,
+		Kind:         kind,
+		Started:      run.Started.UTC().Truncate(time.Millisecond),
+		DryRun:       kind == KindPlan,
+		Interrupted:  run.Interrupted,
+		BudgetUsedUp: run.BudgetUsedUp,
+		Totals:       total(rows, run),
+		Rows:         rows,
+		Warnings:     append([]string{}, warnings...),
+	}
+}
+
+// unreached is the result of an action that the run never came to.
+func unreached(a plan.Action) plan.Result {
+	if !a.Verb.Writes() {
+		return plan.Unchanged(a)
+	}
+	return plan.Result{Action: a, Status: plan.Pending, Reason: "the run ended before its turn"}
+}
+
+func resultRow(result plan.Result) Row {
+	a := result.Action
+	row := Row{
+		Source:         a.From.Repository.String(),
+		SourceTag:      a.From.Tag,
+		Destination:    a.To.Repository.String(),
+		Tag:            a.To.Tag,
+		Status:         statusOf(result),
+		Verb:           a.Verb,
+		Previous:       a.Have,
+		UpstreamDigest: a.From.Digest,
+		Platforms:      platforms(a.Mirror.Platforms),
+		Size:           a.Size,
+		Bytes:          result.Bytes,
+		Reason:         cmp.Or(result.Reason, a.Reason),
+		Origin:         a.Mirror.Origin.Place,
+		Region:         a.Mirror.Origin.Region,
+		DurationMs:     result.Duration.Milliseconds(),
+	}
+	row.Digest = held(row.Status, a)
+	return row
+}
+
+// statusOf says what came of an action. A status that is not known counts as failed:
+// no doubt may read as success.
+func statusOf(result plan.Result) Status {
+	switch result.Status {
+	case plan.Copied:
+		return StatusCopied
+	case plan.Updated:
+		return StatusUpdated
+	case plan.StaysInSync:
+		return StatusInSync
+	case plan.StaysPresent:
+		return StatusPresent
+	case plan.StaysBlocked:
+		return StatusBlocked
+	case plan.Pending:
+		return StatusNotDone
+	case plan.Planned:
+		return planned(result.Action.Verb)
+	case plan.HasFailed:
+		return StatusFailed
+	default:
+		return StatusFailed
+	}
+}
+
+func planned(v plan.Verb) Status {
+	if v == plan.Update {
+		return StatusWouldUpdate
+	}
+	return StatusWouldCopy
+}
+
+// held is what the destination's tag holds after the row, or would. Where a write was
+// begun and did not end well, the tag may be what it was, what was planned, or what
+// somebody else made of it meanwhile: that is not known.
+func held(s Status, a plan.Action) ref.Digest {
+	switch s {
+	case StatusCopied, StatusUpdated, StatusInSync, StatusPresent, StatusWouldCopy, StatusWouldUpdate:
+		return a.Want
+	case StatusFailed, StatusBlocked:
+		if a.Verb.Writes() {
+			return ""
+		}
+		return a.Have
+	default:
+		return a.Have
+	}
+}
+
+func platforms(p discover.Platforms) string {
+	switch {
+	case p.One != nil:
+		return p.One.String()
+	case p.All():
+		return "all"
+	}
+	return ref.FormatPlatforms(p.Keep)
+}
+
+func listingRow(l Listed) Row {
+	row := Row{
+		Source:         l.Source.Repository.String(),
+		SourceTag:      l.Source.Tag,
+		Destination:    l.Destination.Repository.String(),
+		Tag:            l.Destination.Tag,
+		Status:         StatusListed,
+		UpstreamDigest: l.Source.Digest,
+		Platforms:      platforms(l.Platforms),
+		Origin:         l.Origin.Place,
+		Region:         l.Origin.Region,
+	}
+	if l.Term != "" {
+		row.Reason = fmt.Sprintf("chosen by %q", l.Term)
+	}
+	if l.Err != nil {
+		row.Status, row.Reason = StatusFailed, l.Err.Error()
+	}
+	if waits(l.Err) {
+		row.Status = StatusBlocked
+	}
+	return row
+}
+
+// waits reports whether err waits for a person, by the measure of package plan.
+func waits(err error) bool {
+	return failure.ForPerson(err)
+}
+
+// Totals counts rows by status; Images is their sum.
+type Totals struct {
+	Images      int   `json:"images"`
+	Copied      int   `json:"copied"`
+	Updated     int   `json:"updated"`
+	InSync      int   `json:"inSync"`
+	Present     int   `json:"present"`
+	Blocked     int   `json:"blocked"`
+	Failed      int   `json:"failed"`
+	Pending     int   `json:"notDone"`
+	WouldCopy   int   `json:"wouldCopy"`
+	WouldUpdate int   `json:"wouldUpdate"`
+	Listed      int   `json:"listed"`
+	Bytes       int64 `json:"bytes"`     // blob bytes written to destinations
+	ElapsedMs   int64 `json:"elapsedMs"` // of the whole run
+
+	ManifestsRead int `json:"manifestsRead"` // upstream, beside HEADs
+}
+
+func total(rows []Row, run Run) Totals {
+	t := Totals{Images: len(rows), ElapsedMs: run.Elapsed.Milliseconds(), ManifestsRead: run.ManifestsRead}
+	for _, row := range rows {
+		*t.count(row.Status)++
+		t.Bytes += row.Bytes
+	}
+	return t
+}
+
+// count is where rows of a status are counted.
+func (t *Totals) count(s Status) *int {
+	switch s {
+	case StatusCopied:
+		return &t.Copied
+	case StatusUpdated:
+		return &t.Updated
+	case StatusInSync:
+		return &t.InSync
+	case StatusPresent:
+		return &t.Present
+	case StatusBlocked:
+		return &t.Blocked
+	case StatusNotDone:
+		return &t.Pending
+	case StatusWouldCopy:
+		return &t.WouldCopy
+	case StatusWouldUpdate:
+		return &t.WouldUpdate
+	case StatusListed:
+		return &t.Listed
+	case StatusFailed:
+		return &t.Failed
+	default:
+		return &t.Failed
+	}
+}
+
+// Outcome is what an exit code depends on.
+type Outcome struct {
+	AnyFailed      bool
+	AllFailed      bool // there are rows, and every one failed
+	AnyBlocked     bool
+	ChangesPlanned bool // a dry run that would write
+	Pending        bool // rows that the run had no time for
+	Interrupted    bool
+	BudgetUsedUp   bool
+}
+
+// Outcome sums the report up.
+func (r Report) Outcome() Outcome {
+	t := r.Totals
+	return Outcome{
+		AnyFailed:      t.Failed > 0,
+		AllFailed:      t.Failed > 0 && t.Failed == t.Images,
+		AnyBlocked:     t.Blocked > 0,
+		ChangesPlanned: t.WouldCopy+t.WouldUpdate > 0,
+		Pending:        t.Pending > 0,
+		Interrupted:    r.Interrupted,
+		BudgetUsedUp:   r.BudgetUsedUp,
+	}
+}

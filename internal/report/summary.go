@@ -1,0 +1,98 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
+)
+
+// summary says the totals in one line: "12 images: 3 copied, 1 updated, 8 in sync;
+// 45.2 MB moved in 3.1 s".
+func summary(r Report) string {
+	t := r.Totals
+	elapsed := human.Duration(time.Duration(t.ElapsedMs) * time.Millisecond)
+	head := human.Count(t.Images, "image") + ": " + counts(t)
+	switch r.Kind {
+	case KindPlan:
+		return fmt.Sprintf("%s; planned in %s%s", head, elapsed, pulls(t))
+	case KindList:
+		return head
+	default:
+		return fmt.Sprintf("%s; %s moved in %s%s", head, human.Bytes(t.Bytes), elapsed, pulls(t))
+	}
+}
+
+// pulls says how many manifests were read upstream, where any was: registries with a
+// pull limit count them, unlike HEADs.
+func pulls(t Totals) string {
+	if t.ManifestsRead == 0 {
+		return ""
+	}
+	return "; " + human.Count(t.ManifestsRead, "manifest") + " read upstream"
+}
+
+// counts lists how many rows have each status, leaving out those that none has.
+func counts(t Totals) string {
+	var parts []string
+	for _, s := range []Status{
+		StatusCopied, StatusUpdated, StatusWouldCopy, StatusWouldUpdate, StatusListed,
+		StatusInSync, StatusPresent, StatusBlocked, StatusFailed, StatusNotDone,
+	} {
+		if n := *t.count(s); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// remarks are the lines that qualify the totals.
+func remarks(r Report) []string {
+	var lines []string
+	if r.DryRun {
+		lines = append(lines, "dry run: nothing was written")
+	}
+	if r.Interrupted {
+		lines = append(lines, "interrupted: what is not done is at the destination as it was")
+	}
+	if r.BudgetUsedUp {
+		lines = append(lines, "time budget used up: what is not done is at the destination as it was")
+	}
+	return lines
+}
+
+// source names what a row reads: the repository, and the tag where the destination's
+// is another.
+func source(row Row) string {
+	if row.SourceTag != "" && row.Tag != "" && row.SourceTag != row.Tag {
+		return human.Text(row.Source + ":" + row.SourceTag)
+	}
+	return human.Text(row.Source)
+}
+
+// shortDigest is what of a digest tells it from others at a glance: 12 hex digits.
+func shortDigest(d string) string {
+	_, hex, found := strings.Cut(d, ":")
+	if !found {
+		hex = d
+	}
+	return human.Head(human.Text(hex), 12)
+}
+
+// size writes a size, or nothing where it is not known.
+func size(row Row) string {
+	if row.Size <= 0 {
+		return ""
+	}
+	return human.Bytes(row.Size)
+}
+
+// reason is the row's reason, with the digest that was replaced where one was.
+func reason(row Row) string {
+	text := human.Line(row.Reason)
+	if row.Previous != "" && (row.Status == StatusUpdated || row.Status == StatusWouldUpdate) {
+		text += " (was " + shortDigest(string(row.Previous)) + ")"
+	}
+	return strings.TrimSpace(text)
+}
