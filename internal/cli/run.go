@@ -62,9 +62,13 @@ func (c *command) execute(ctx context.Context, changesMatter bool, runner *mirro
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
+	for _, a := range p.Actions {
+		c.log.Debug("planned", zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
+	}
 	if c.run.dryRun {
 		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), unchanged(p), changesMatter)
 	}
+	c.progress.Phase("copying")
 	c.progress.Planned(p.Count(plan.Copy)+p.Count(plan.Update), bytesOf(p))
 	results, err := runner.Sync(ctx, p)
 	if err != nil {

@@ -111,6 +111,7 @@ func (s *stage) setup(env *testscript.Env) error {
 	env.Setenv("AWS_CONFIG_FILE", filepath.Join(home, "aws-config"))
 	env.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(home, "aws-credentials"))
 	env.Setenv("UPSTREAM", s.upstream.host)
+	env.Setenv("UPSTREAM_NAME", strings.ReplaceAll(s.upstream.host, ":", "-"))
 	env.Setenv("ECR", s.ecr.Host)
 	shipped, err := filepath.Abs("../../docker")
 	if err != nil {
@@ -342,7 +343,8 @@ func (s *stage) fail(ts *testscript.TestScript, _ bool, args []string) {
 	s.upstream.registry.FailNext(args[1], times, fault)
 }
 
-// password USER PASSWORD makes upstream ask for them.
+// password USER PASSWORD makes upstream ask for them; with the user "bearer", for the
+// password as a bearer token.
 func (s *stage) password(_ *testscript.TestScript, _ bool, args []string) {
 	s.upstream.require(args[0], args[1])
 }
@@ -538,6 +540,14 @@ func (u *upstream) note(r *http.Request) (user, password string) {
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, password := u.note(r)
+	if user == "bearer" {
+		if r.Header.Get("Authorization") != "Bearer "+password {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/no-token-service",service="upstream"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		user = ""
+	}
 	if gotUser, gotPassword, _ := r.BasicAuth(); user != "" && (gotUser != user || gotPassword != password) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="upstream"`)
 		w.WriteHeader(http.StatusUnauthorized)

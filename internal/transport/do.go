@@ -188,9 +188,12 @@ func (h *host) send(ctx context.Context, c call, body io.Reader, size int64) (*h
 	if size == 0 {
 		req.Body = http.NoBody
 	}
+	began := time.Now()
 	resp, err := h.auth.Do(req)
 	switch {
 	case err == nil:
+		h.log.Debug("request", zap.String("method", c.method), zap.String("url", redact.URL(target)),
+			zap.Int("status", resp.StatusCode), zap.Duration("took", time.Since(began)))
 		return resp, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s %s: %w", c.method, redact.URL(target), context.Cause(ctx))
