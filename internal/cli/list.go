@@ -19,19 +19,21 @@ func newList(streams Streams, code *int) *cobra.Command {
 rules that need their list of tags, such as 1.27.+ .`,
 		Example: `  ecr-mirror-sync list
   ecr-mirror-sync list --region eu-central-1 --region us-east-1 --prefix external
+  ecr-mirror-sync list --prefix external/nginx --explain
   ecr-mirror-sync list -o json | jq -r '.rows[] | .source + ":" + .tag'`,
 		Args: noArgs,
 	}
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())
+	explain := cmd.Flags().Bool("explain", false, "list also the tags that were considered and left out, with the reason")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		*code, err = list(cmd, streams, &run, &source)
+		*code, err = list(cmd, streams, &run, &source, *explain)
 		return err
 	}
 	return cmd
 }
 
-func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags) (code int, err error) {
+func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags, explain bool) (code int, err error) {
 	c, err := begin(cmd.Flags(), streams, run)
 	if err != nil {
 		return 0, err
@@ -48,7 +50,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 		return 0, err
 	}
 	defer closing(w, &err)
-	runner := &mirror.Runner{Finder: c.finder(w), Places: w, Gate: c.gate(w), Log: c.log}
+	runner := &mirror.Runner{Finder: c.finder(w), Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
 	lines, warnings, err := runner.List(ctx)
 	if err != nil {
 		return 0, ended(ctx, err)
@@ -63,6 +65,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 			Source:      ref.Reference{Repository: l.Mirror.Upstream, Tag: l.Tag},
 			Destination: ref.Reference{Repository: l.Mirror.Target, Tag: l.Tag},
 			Term:        l.Term,
+			Left:        l.Left,
 			Platforms:   l.Mirror.Platforms,
 			Origin:      l.Mirror.Origin,
 			Err:         l.Err,

@@ -44,6 +44,9 @@ type Runner struct {
 	// nothing about platforms.
 	Platforms discover.Platforms
 
+	// Explain lists also the tags that were considered and left out, with the reason.
+	Explain bool
+
 	// Recheck compares also the tags that rules declare immutable.
 	Recheck bool
 
@@ -65,6 +68,7 @@ const (
 type selected struct {
 	mirror   discover.Mirror
 	picks    []selection.Pick
+	dropped  []selection.Dropped // only where they are asked for: upstreams have thousands of tags
 	warnings []string
 	err      error
 }
@@ -132,6 +136,9 @@ func (r *Runner) selectOne(ctx context.Context, m discover.Mirror) selected {
 	}
 	result := selector.Select(input)
 	s.picks, s.err = result.Picks, result.Err
+	if r.Explain {
+		s.dropped = result.Dropped
+	}
 	for _, w := range result.Warnings {
 		s.warnings = append(s.warnings, fmt.Sprintf("%s: %s of %s", named(m), w, m.Upstream))
 	}
@@ -177,7 +184,8 @@ func tags(ctx context.Context, s registry.Source, repo ref.Repository) ([]string
 type Listed struct {
 	Mirror discover.Mirror
 	Tag    string
-	Term   string // what chose the tag
+	Term   string // what chose the tag, or why it was left out
+	Left   bool   // the tag was considered and left out; only where Runner.Explain is set
 	Err    error
 }
 
@@ -199,6 +207,9 @@ func (r *Runner) List(ctx context.Context) ([]Listed, []string, error) {
 		}
 		for _, p := range s.picks {
 			lines = append(lines, Listed{Mirror: s.mirror, Tag: targetTag(s.mirror, p), Term: p.Reason})
+		}
+		for _, d := range s.dropped {
+			lines = append(lines, Listed{Mirror: s.mirror, Tag: d.Tag, Term: d.Reason, Left: true})
 		}
 	}
 	if ctx.Err() != nil {

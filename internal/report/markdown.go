@@ -77,7 +77,7 @@ func writeMarkdownRow(b *strings.Builder, cells []string) {
 func urgency(s Status) int {
 	order := []Status{
 		StatusFailed, StatusBlocked, StatusNotDone, StatusUpdated, StatusCopied,
-		StatusWouldUpdate, StatusWouldCopy, StatusListed, StatusInSync, StatusPresent,
+		StatusWouldUpdate, StatusWouldCopy, StatusListed, StatusInSync, StatusPresent, StatusLeftOut,
 	}
 	return slices.Index(order, s)
 }

@@ -69,7 +69,8 @@ type Row struct {
 type Status string
 
 // The statuses. Only an unfinished run has StatusNotDone, only a dry run
-// StatusWouldCopy and StatusWouldUpdate, and only a listing StatusListed.
+// StatusWouldCopy and StatusWouldUpdate, and only a listing StatusListed and
+// StatusLeftOut.
 const (
 	StatusCopied      Status = "copied"
 	StatusUpdated     Status = "updated"
@@ -81,6 +82,7 @@ const (
 	StatusWouldCopy   Status = "would-copy"
 	StatusWouldUpdate Status = "would-update"
 	StatusListed      Status = "listed"
+	StatusLeftOut     Status = "left-out"
 )
 
 // String writes the status in words.
@@ -88,6 +90,8 @@ func (s Status) String() string {
 	switch s {
 	case StatusInSync:
 		return "in sync"
+	case StatusLeftOut:
+		return "left out"
 	case StatusNotDone:
 		return "not done"
 	case StatusWouldCopy:
@@ -138,7 +142,8 @@ func FromPlan(run Run, p plan.Plan) Report {
 type Listed struct {
 	Source      ref.Reference
 	Destination ref.Reference
-	Term        string // what chose the tag
+	Term        string // what chose the tag, or why it was left out
+	Left        bool   // the tag was considered and left out
 	Platforms   discover.Platforms
 	Origin      discover.Origin
 	Err         error
@@ -269,7 +274,10 @@ func listingRow(l Listed) Row {
 		Origin:         l.Origin.Place,
 		Region:         l.Origin.Region,
 	}
-	if l.Term != "" {
+	switch {
+	case l.Left:
+		row.Status, row.Reason = StatusLeftOut, l.Term
+	case l.Term != "":
 		row.Reason = fmt.Sprintf("chosen by %q", l.Term)
 	}
 	if l.Err != nil {
@@ -299,6 +307,7 @@ type Totals struct {
 	WouldCopy   int   `json:"wouldCopy"`
 	WouldUpdate int   `json:"wouldUpdate"`
 	Listed      int   `json:"listed"`
+	LeftOut     int   `json:"leftOut"`
 	Bytes       int64 `json:"bytes"`     // blob bytes written to destinations
 	ElapsedMs   int64 `json:"elapsedMs"` // of the whole run
 
@@ -333,6 +342,8 @@ func (t *Totals) count(s Status) *int {
 		return &t.WouldCopy
 	case StatusWouldUpdate:
 		return &t.WouldUpdate
+	case StatusLeftOut:
+		return &t.LeftOut
 	case StatusListed:
 		return &t.Listed
 	case StatusFailed:

@@ -37,7 +37,7 @@ func pulls(t Totals) string {
 func counts(t Totals) string {
 	var parts []string
 	for _, s := range []Status{
-		StatusCopied, StatusUpdated, StatusWouldCopy, StatusWouldUpdate, StatusListed,
+		StatusCopied, StatusUpdated, StatusWouldCopy, StatusWouldUpdate, StatusListed, StatusLeftOut,
 		StatusInSync, StatusPresent, StatusBlocked, StatusFailed, StatusNotDone,
 	} {
 		if n := *t.count(s); n > 0 {
