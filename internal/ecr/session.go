@@ -24,6 +24,8 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkbody"
 )
 
 // DefaultRegion is used where neither the command line nor the AWS configuration names
@@ -90,6 +92,9 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	// Set afterwards, so that the credential chain keeps the SDK's own short patience:
 	// it ends with a metadata service that most machines do not have.
 	base.Retryer = retryer(base.RetryMode, opts)
+	// Wrapped afterwards, too: while it loads, the SDK wants to add AWS_CA_BUNDLE to the
+	// client it knows.
+	base.HTTPClient = sdkbody.Plain(base.HTTPClient)
 	roles.client = sts.NewFromConfig(base)
 	base.Credentials = explained(base.Credentials, configuredRole(base), opts.Log)
 	if opts.RoleARN != "" {

@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.uber.org/goleak"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkbody"
 )
 
 // AccessKey signs the requests of [Running.AWSConfig] and [Running.Env].
@@ -69,6 +71,7 @@ func (r *Running) AWSConfig(region string) aws.Config {
 	return aws.Config{
 		Region:       region,
 		BaseEndpoint: aws.String(r.URL),
+		HTTPClient:   sdkbody.Plain(awshttp.NewBuildableClient()),
 		Credentials:  credentials.NewStaticCredentialsProvider(AccessKey, "secret", ""),
 	}
 }
