@@ -151,6 +151,7 @@ func TestBrokenStreams(t *testing.T) {
 		for _, retries := range []int{0, 1} {
 			t.Run(fmt.Sprintf("%s, %d retries", name, retries), func(t *testing.T) {
 				t.Parallel()
+				fault := fault // each of the two that run side by side sets its own Match
 				w := newWorld(t, distribution(t), distribution(t), impatient)
 				node := imagetest.Image(amd64, imagetest.Layer("large", 64<<10))
 				layer := string(node.Blobs[1].Digest())
