@@ -15,7 +15,6 @@ const FromFile discover.OriginKind = "file"
 
 // A Rule is a mirror of one repository to one destination.
 type Rule struct {
-	Name     string    // of the entry in mirrors; several destinations share it
 	Schedule *Schedule // nil where neither the mirror nor the defaults have one
 
 	// Mutable are globs: the exceptions from Mirror.Rules.Immutable, which is "*" where
@@ -86,7 +85,7 @@ func (c *compiler) each(m *Mirror, common discover.Mirror, routes []route, sched
 			c.reader.fail(to, "the destination has the tag "+quoted(each.As), "a repository, or tags that name a single tag")
 			continue
 		}
-		c.rules = append(c.rules, Rule{Name: m.Name, Schedule: schedule, Mutable: m.Tags.Mutable, Mirror: each})
+		c.rules = append(c.rules, Rule{Schedule: schedule, Mutable: m.Tags.Mutable, Mirror: each})
 		c.places = append(c.places, to)
 	}
 }
@@ -100,6 +99,7 @@ func (t Tags) single() bool {
 func (c *compiler) common(m *Mirror, path string) discover.Mirror {
 	defaults := c.file.Defaults
 	each := discover.Mirror{
+		Name:      m.Name,
 		Rules:     m.Tags.rules(defaults),
 		Platforms: c.platforms(m, path),
 		Options: discover.Options{
@@ -206,7 +206,7 @@ func (c *compiler) selves() {
 func (c *compiler) clashes() {
 	for _, clash := range Clashes(mirrorsOf(c.rules)) {
 		c.reader.fail(c.places[clash.Later],
-			clash.Target.String()+" is written by the mirror "+quoted(c.rules[clash.Earlier].Name)+" too, at "+c.rules[clash.Earlier].Mirror.Origin.Place,
+			clash.Target.String()+" is written by the mirror "+quoted(c.rules[clash.Earlier].Mirror.Name)+" too, at "+c.rules[clash.Earlier].Mirror.Origin.Place,
 			"one rule for a destination tag")
 	}
 }

@@ -100,6 +100,7 @@ func TestMirror(t *testing.T) {
   schedule: {cron: 0 3 * * MON-FRI, timeZone: Europe/Berlin}
 `))
 	want := discover.Mirror{
+		Name:      "m",
 		Upstream:  ref.Repository{Host: "docker.io", Path: "library/nginx"},
 		Target:    ref.Repository{Host: "111122223333.dkr.ecr.eu-central-1.amazonaws.com", Path: "external/nginx"},
 		Rules:     discover.Rules{Choose: []discover.Term{{Kind: discover.Literal, Text: "1.27.3", Pattern: "1.27.3", Key: "tags", Position: 1}}},
@@ -114,8 +115,8 @@ func TestMirror(t *testing.T) {
 		t.Errorf("mirrors (-want +got):\n%s", diff)
 	}
 	schedule := &config.Schedule{Cron: "0 3 * * MON-FRI", TimeZone: "Europe/Berlin"}
-	if diff := cmp.Diff(schedule, c.Rules[1].Schedule); diff != "" || c.Rules[1].Name != "m" {
-		t.Errorf("%s, schedule (-want +got):\n%s", c.Rules[1].Name, diff)
+	if diff := cmp.Diff(schedule, c.Rules[1].Schedule); diff != "" {
+		t.Errorf("%s, schedule (-want +got):\n%s", c.Rules[1].Mirror.Name, diff)
 	}
 }
 
@@ -286,7 +287,7 @@ mirrors:
 	}
 	var got []string
 	for _, rule := range c.Rules {
-		got = append(got, rule.Name+" "+rule.Mirror.Target.Path+" "+rule.Mirror.Origin.Place+" "+onOff("replace", rule.Mirror.Options.Replace))
+		got = append(got, rule.Mirror.Name+" "+rule.Mirror.Target.Path+" "+rule.Mirror.Origin.Place+" "+onOff("replace", rule.Mirror.Options.Replace))
 	}
 	if diff := cmp.Diff([]string{"a z b.yaml:9 -replace", "b b a.yaml:9 -replace", "c c b.yaml:8 -replace"}, got); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)

@@ -13,6 +13,11 @@ import (
 
 // A Mirror is one rule. It is a value: nothing changes it after discovery.
 type Mirror struct {
+	// Name is what a person calls the mirror when they choose some of several: the name
+	// in the file, or the repository's own where resource tags describe it. Several
+	// mirrors may share one; "" where nothing names it.
+	Name string
+
 	Upstream  ref.Repository
 	Target    ref.Repository
 	As        string // the tag at the target, where it is not upstream's; only for rules that choose one tag

@@ -189,7 +189,7 @@ func (f *Finder) underPrefix(name string) bool {
 // finding reads the rules of one repository. Its URI and mutability are what ECR said,
 // never put together here: partitions, dual-stack names and emulators all differ.
 func (f *Finder) finding(region string, repo repository) discover.Finding {
-	m := discover.Mirror{Origin: discover.Origin{Kind: discover.FromResourceTags, Place: repo.arn, Region: region}}
+	m := discover.Mirror{Name: repo.name, Origin: discover.Origin{Kind: discover.FromResourceTags, Place: repo.arn, Region: region}}
 	if repo.details == nil {
 		return discover.Finding{Mirror: m, Err: fmt.Errorf("repository %s: %w", repo.name, repo.err)}
 	}

@@ -60,6 +60,7 @@ func TestFindsWhatTheTagsSay(t *testing.T) {
 		}
 		m := f.Mirror
 		want := discover.Mirror{
+			Name:      "ext/nginx",
 			Upstream:  ref.Repository{Host: "docker.io", Path: "library/nginx"},
 			Target:    repositoryOn(server, "ext/nginx"),
 			Platforms: discover.Platforms{Keep: []ref.Platform{{OS: "linux", Architecture: "amd64"}}},
