@@ -13,6 +13,7 @@ type option struct {
 	expected string
 	repeats  bool
 	set      func(value span, rules *Rules, options *Options) bool
+	prune    func(value span, prune *Prune) bool // in place of set
 }
 
 const (
@@ -22,7 +23,7 @@ const (
 )
 
 // options is what upstream-options understands, in the order in which it is printed.
-var options = []option{
+var options = append([]option{
 	{name: "prerelease", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Prerelease) }},
 	{name: "floating", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Floating) }},
 	{name: "strict", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Strict) }},
@@ -34,21 +35,21 @@ var options = []option{
 	{name: "immutable", expected: expectedGlob, repeats: true, set: func(v span, r *Rules, _ *Options) bool { return addGlob(v, &r.Immutable) }},
 	{name: "replace", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Replace) }},
 	{name: "referrers", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Referrers) }},
-}
+}, pruneOptions()...)
 
-// parseOptions reads "key=value key=value" into the rules and options it speaks of.
-func parseOptions(value span, rules *Rules, switches *Options) error {
+// parseOptions reads "key=value key=value" into what it speaks of.
+func parseOptions(value span, spec *Spec) error {
 	var problems []error
 	seen := make(map[string]bool)
 	for _, field := range value.fields() {
-		if err := parseOption(field, seen, rules, switches); err != nil {
+		if err := parseOption(field, seen, spec); err != nil {
 			problems = append(problems, err)
 		}
 	}
 	return errors.Join(problems...)
 }
 
-func parseOption(field span, seen map[string]bool, rules *Rules, switches *Options) error {
+func parseOption(field span, seen map[string]bool, spec *Spec) error {
 	name, value, found := field.cut('=')
 	known, ok := optionNamed(name.String())
 	switch {
@@ -60,10 +61,18 @@ func parseOption(field span, seen map[string]bool, rules *Rules, switches *Optio
 		return name.problem("each option once", "a second %q", name)
 	}
 	seen[known.name] = true
-	if !known.set(value, rules, switches) {
+	if !known.read(value, spec) {
 		return value.problem(known.expected, "%q is no value for %s", value, known.name)
 	}
 	return nil
+}
+
+// read puts a value where it belongs, and reports whether it is one.
+func (o option) read(value span, spec *Spec) bool {
+	if o.prune != nil {
+		return o.prune(value, &spec.Prune)
+	}
+	return o.set(value, &spec.Rules, &spec.Options)
 }
 
 func optionNamed(name string) (option, bool) {
