@@ -24,17 +24,23 @@ type Verb string
 // The verbs. Blocked waits for a person: the reason says for what. Failed could not be
 // planned: trying again may help, or correcting what the reason names. Present was not
 // compared: the tag is at the destination, and its rule says that it never changes.
+// Prune removes a tag that no rule wants; Stale leaves such a tag, and says why.
 const (
 	Copy    Verb = "copy"
 	Update  Verb = "update"
 	InSync  Verb = "in-sync"
 	Present Verb = "present"
+	Prune   Verb = "prune"
+	Stale   Verb = "stale"
 	Blocked Verb = "blocked"
 	Failed  Verb = "failed"
 )
 
-// Writes reports whether the verb changes the destination.
+// Writes reports whether the verb puts an image and its tag at the destination.
 func (v Verb) Writes() bool { return v == Copy || v == Update }
+
+// Changes reports whether the verb changes the destination.
+func (v Verb) Changes() bool { return v.Writes() || v == Prune }
 
 // Action is one line of a plan: do Verb, so that To holds Want.
 type Action struct {
@@ -185,6 +191,13 @@ func refuseClashes(sorted []Action) {
 	}
 }
 
+// Add returns the plan with more actions in their places.
+func (p Plan) Add(more []Action) Plan {
+	p.Actions = slices.Concat(p.Actions, more)
+	slices.SortStableFunc(p.Actions, byDestination)
+	return p
+}
+
 // Count returns how many actions have the verb.
 func (p Plan) Count(v Verb) int {
 	n := 0
@@ -196,8 +209,10 @@ func (p Plan) Count(v Verb) int {
 	return n
 }
 
-// Changes reports whether carrying the plan out would write anything.
-func (p Plan) Changes() bool { return p.Count(Copy)+p.Count(Update) > 0 }
+// Changes reports whether carrying the plan out would change anything.
+func (p Plan) Changes() bool {
+	return slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Verb.Changes() })
+}
 
 // Status is what came of an action.
 type Status string
@@ -209,6 +224,8 @@ const (
 	Updated      Status = "updated"
 	StaysInSync  Status = "in-sync"
 	StaysPresent Status = "present"
+	Pruned       Status = "pruned"
+	StaysStale   Status = "stale"
 	StaysBlocked Status = "blocked"
 	HasFailed    Status = "failed"
 	Planned      Status = "planned"
@@ -225,8 +242,8 @@ type Result struct {
 	Err      error
 }
 
-// Unchanged is the result of an action that writes nothing, or of any in a dry run.
+// Unchanged is the result of an action that changes nothing, or of any in a dry run.
 func Unchanged(a Action) Result {
-	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned}[a.Verb]
+	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned, Prune: Planned, Stale: StaysStale}[a.Verb]
 	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
 }
