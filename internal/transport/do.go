@@ -33,6 +33,7 @@ type call struct {
 	header http.Header
 	body   []byte        // sent again at each attempt
 	push   bool          // ask for a token that may push
+	remove bool          // ask for a token that may delete
 	accept []int         // statuses that are success
 	pace   *rate.Limiter // waited for before each attempt; nil means no pacing
 }
@@ -222,8 +223,11 @@ func (c call) reader() io.Reader {
 
 // scope is what a token must allow for the call.
 func scope(c call) string {
-	if c.push {
+	switch {
+	case c.push:
 		return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull, orasauth.ActionPush)
+	case c.remove:
+		return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull, orasauth.ActionDelete)
 	}
 	return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull)
 }
