@@ -46,7 +46,7 @@ func TestDecidingReachesNothing(t *testing.T) {
 		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
 		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
 	}
-	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/discover", "internal/selection", "internal/manifest", "internal/plan"} {
+	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
 		for _, dep := range closure(t, pkg) {
 			for _, f := range forbidden {
 				if in(dep, f) {
@@ -69,10 +69,12 @@ func TestDirectImports(t *testing.T) {
 		{"selection", []string{"ref", "discover"}},
 		{"manifest", []string{"ref", "failure"}},
 		{"plan", []string{"ref", "failure", "discover", "selection"}},
+		{"prune", []string{"ref", "discover", "plan"}},
+		{"state", []string{"ref"}},
 		{"retry", []string{"failure"}},
 		{"registry", []string{"ref", "failure"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
-		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "registry", "copy"}},
+		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "state", "registry", "copy"}},
 		{"trust", []string{"ref", "failure", "registry/library"}},
 	}
 	for _, test := range tests {
