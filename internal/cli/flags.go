@@ -262,6 +262,8 @@ type copyFlags struct {
 	precompute     bool
 	exitCode       bool
 	recheck        bool
+
+	prune pruneFlags // sync's alone
 }
 
 func (f *copyFlags) register(flags *pflag.FlagSet) {
@@ -317,7 +319,7 @@ func (f *copyFlags) check(dryRun bool) error {
 	case f.timeout < 0:
 		return usageErrorf("--timeout %s: expected 0 or more", f.timeout)
 	}
-	return nil
+	return f.prune.check()
 }
 
 func orElse(s, fallback string) string {

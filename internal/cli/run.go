@@ -37,13 +37,16 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
-	return c.execute(ctx, copying.exitCode, &mirror.Runner{
+	memory, pruning := copying.prune.open(ctx, w)
+	return c.execute(ctx, copying.exitCode, memory, &mirror.Runner{
 		Finder:    found,
 		Places:    w,
 		Gate:      c.gate(w),
 		Judge:     judge,
 		Platforms: platforms,
 		Recheck:   copying.recheck,
+		Pruning:   pruning,
+		Log:       c.log,
 		Copy: copy.Options{
 			Images:     c.settled.images,
 			RetryTimes: copying.retryTimes,
@@ -56,12 +59,13 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 
 // execute plans and, unless it is a dry run, carries the plan out; then it prints what
 // came of it.
-func (c *command) execute(ctx context.Context, changesMatter bool, runner *mirror.Runner) (int, error) {
+func (c *command) execute(ctx context.Context, changesMatter bool, memory *memory, runner *mirror.Runner) (int, error) {
 	c.progress.Phase("planning")
 	p, err := runner.Plan(ctx)
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
+	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
 		c.log.Debug("planned", zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
 	}
@@ -74,6 +78,7 @@ func (c *command) execute(ctx context.Context, changesMatter bool, runner *mirro
 	if err != nil {
 		c.log.Warn("closing the endpoints of the run", zap.Error(err))
 	}
+	p.Warnings = append(p.Warnings, memory.keep(ctx, runner.Observed(results))...)
 	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), results, false)
 }
 

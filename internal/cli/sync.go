@@ -35,6 +35,7 @@ is written last and read back.
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())
 	copying.register(cmd.Flags())
+	copying.prune.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {
