@@ -18,7 +18,7 @@ func summary(r Report) string {
 	case KindPlan:
 		return fmt.Sprintf("%s; planned in %s%s", head, elapsed, pulls(t))
 	case KindList:
-		return head
+		return head + pulls(t)
 	default:
 		return fmt.Sprintf("%s; %s moved in %s%s", head, human.Bytes(t.Bytes), elapsed, pulls(t))
 	}

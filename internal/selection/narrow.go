@@ -144,6 +144,9 @@ func (r *run) byNewest(candidates []candidate) []candidate {
 	}
 	switch r.rules.NewestBy {
 	case discover.ByCreated:
+		if len(candidates) <= n {
+			return candidates
+		}
 		r.warnUndated(candidates)
 		r.warnMany(candidates)
 		slices.SortFunc(candidates, r.byCreated)

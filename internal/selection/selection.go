@@ -163,13 +163,17 @@ func (s *Selector) Select(in Input) Result {
 }
 
 // Candidates returns the tags among which newest: decides, sorted by name: those whose
-// creation time Select needs where NeedsCreated. It ignores in.Created.
+// creation time Select needs where NeedsCreated. There are none where newest: has room
+// for all. It ignores in.Created.
 func (s *Selector) Candidates(in Input) []string {
 	if !s.NeedsTagList() {
 		return nil
 	}
 	run := s.newRun(in)
 	candidates := run.byMode(run.fitting(run.matching(in.Upstream)))
+	if len(candidates) <= s.rules.Newest {
+		return nil
+	}
 	tags := make([]string, 0, len(candidates))
 	for _, c := range candidates {
 		tags = append(tags, c.name)

@@ -353,6 +353,12 @@ func TestNewestByCreation(t *testing.T) {
 	if want := []string{"1 of 3 tags have no creation time and count as the oldest"}; !cmp.Equal(want, result.Warnings) {
 		t.Errorf("warnings %q, want %q", result.Warnings, want)
 	}
+	if got := compile(t, "build-+/newest:4", "newest-by=created").Candidates(in); got != nil {
+		t.Errorf("with room for all: candidates %q", got)
+	}
+	if got := compile(t, "build-+/newest:4", "newest-by=created").Select(selection.Input{UpstreamListed: true, Upstream: in.Upstream}); len(got.Picks) != 4 || got.Warnings != nil {
+		t.Errorf("with room for all: %+v", got)
+	}
 	if got := compile(t, "latest", "").Candidates(in); got != nil {
 		t.Errorf("literals have the candidates %q", got)
 	}
