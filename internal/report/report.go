@@ -76,6 +76,7 @@ const (
 	StatusUpdated     Status = "updated"
 	StatusInSync      Status = "in-sync"
 	StatusPresent     Status = "present"
+	StatusDrifted     Status = "drifted"
 	StatusBlocked     Status = "blocked"
 	StatusFailed      Status = "failed"
 	StatusNotDone     Status = "not-done"
@@ -215,6 +216,8 @@ func statusOf(result plan.Result) Status {
 		return StatusInSync
 	case plan.StaysPresent:
 		return StatusPresent
+	case plan.StaysDrifted:
+		return StatusDrifted
 	case plan.StaysBlocked:
 		return StatusBlocked
 	case plan.Pending:
@@ -301,6 +304,7 @@ type Totals struct {
 	Updated     int   `json:"updated"`
 	InSync      int   `json:"inSync"`
 	Present     int   `json:"present"`
+	Drifted     int   `json:"drifted"`
 	Blocked     int   `json:"blocked"`
 	Failed      int   `json:"failed"`
 	Pending     int   `json:"notDone"`
@@ -334,6 +338,8 @@ func (t *Totals) count(s Status) *int {
 		return &t.InSync
 	case StatusPresent:
 		return &t.Present
+	case StatusDrifted:
+		return &t.Drifted
 	case StatusBlocked:
 		return &t.Blocked
 	case StatusNotDone:

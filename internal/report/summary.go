@@ -38,7 +38,7 @@ func counts(t Totals) string {
 	var parts []string
 	for _, s := range []Status{
 		StatusCopied, StatusUpdated, StatusWouldCopy, StatusWouldUpdate, StatusListed, StatusLeftOut,
-		StatusInSync, StatusPresent, StatusBlocked, StatusFailed, StatusNotDone,
+		StatusInSync, StatusPresent, StatusDrifted, StatusBlocked, StatusFailed, StatusNotDone,
 	} {
 		if n := *t.count(s); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
