@@ -21,7 +21,7 @@ type vocabulary struct {
 }
 
 func (t *Tags) read(r *reader, n *node, path string) {
-	words := t.Terms.words()
+	words := t.words()
 	words.not = &t.Not
 	words.read(r, n, path, t)
 }
@@ -45,7 +45,7 @@ func (p *Patterns) words() vocabulary {
 }
 
 func (k *Keep) read(r *reader, n *node, path string) {
-	words := k.Patterns.words()
+	words := k.words()
 	words.not = &k.Not
 	words.read(r, n, path, k)
 }

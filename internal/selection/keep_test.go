@@ -42,6 +42,7 @@ func TestKeepAndNot(t *testing.T) {
 		{name: "newest of a glob's variants that are kept", tags: "1.+/newest:1", options: "keep=+-alpine", upstream: "1.0.0 1.0.0-alpine 1.1.0-alpine 1.2.0", want: "1.1.0-alpine"},
 		{name: "plain versions where those are kept", tags: "newest:1", options: "keep=1.1.+", upstream: "1.1.0 1.1.1-alpine 1.2.0", want: "1.1.0"},
 		{name: "higher compares what is kept", tags: "mode:higher", options: "keep=+-alpine", upstream: "1.0.0-alpine 1.1.0-alpine 2.0.0", target: "1.0.0-alpine 1.5.0", want: "1.1.0-alpine"},
+		{name: "kept pre-releases do not say that plain versions are meant", tags: "newest:1", options: "keep=" + re(".*(rc|alpine).*"), upstream: "1.0.0-alpine 1.1.0-rc1 1.0.0", want: "1.0.0-alpine"},
 		{name: "kept variants still want no pre-release", tags: "newest:1", options: "keep=+-alpine", upstream: "1.0.0-alpine 1.1.0-rc1-alpine 1.0.0", want: "1.0.0-alpine"},
 
 		// Inverted terms.
