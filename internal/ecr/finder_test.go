@@ -537,8 +537,8 @@ func TestAnotherAccountsRegistry(t *testing.T) {
 // makes ECR refuse the other 99 of its batch.
 func TestDeletedRepositoryIsLeftOut(t *testing.T) {
 	log, logs := observed()
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option(), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
 	var want []string
 	for i := range 150 {
 		name := fmt.Sprintf("many/r%03d", i)
@@ -702,8 +702,8 @@ func TestThrottledForGood(t *testing.T) {
 // A page token of the tagging API lives for 15 minutes, which a throttled listing may
 // outlast. The listing is begun again.
 func TestPageTokenExpires(t *testing.T) {
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option())
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	var want []string
 	for i := range 150 {
 		name := fmt.Sprintf("many/r%03d", i)
@@ -728,8 +728,8 @@ func TestPageTokenExpires(t *testing.T) {
 
 // The tags are as the tagging API has them by now.
 func TestTagsThatHaveNotArrived(t *testing.T) {
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option(), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
 	create(t, server, "app", ecrlocal.RepositoryOptions{})
 	if got := found(t, server.URL, ecr.Options{}, ecr.FinderOptions{}); len(got) != 0 {
 		t.Errorf("found %q at once", got)

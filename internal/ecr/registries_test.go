@@ -24,10 +24,10 @@ import (
 const getToken = "GetAuthorizationToken"
 
 // passwords starts an ECR and registries that share a clock.
-func passwords(t *testing.T, opts ecr.Options) (*ecrlocaltest.Running, *ecr.Registries, *clock) {
+func passwords(t *testing.T, opts ecr.Options) (*ecrlocaltest.Running, *ecr.Registries, *ecrlocaltest.Clock) {
 	t.Helper()
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option())
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	keys(t, server.URL)
 	return server, ecr.NewRegistries(open(t, opts), c.Now), c
 }
@@ -310,12 +310,12 @@ func TestOddTokens(t *testing.T) {
 func TestPasswordThatSeemsExpired(t *testing.T) {
 	const good = "QVdTOnNlY3JldA=="
 	for name, data := range map[string]object{
-		"fast clock": {"authorizationToken": good, "expiresAt": newClock().Now().Add(-time.Hour).Unix()},
+		"fast clock": {"authorizationToken": good, "expiresAt": ecrlocaltest.NewClock().Now().Add(-time.Hour).Unix()},
 		"no end":     {"authorizationToken": good},
 	} {
 		play, calls := counting(getToken, 1000, func(w http.ResponseWriter) { say(w, object{"authorizationData": []object{data}}) })
 		keys(t, scripted(t, nil, play))
-		registries := ecr.NewRegistries(open(t, ecr.Options{}), newClock().Now)
+		registries := ecr.NewRegistries(open(t, ecr.Options{}), ecrlocaltest.NewClock().Now)
 		for range 3 {
 			password(t, registries, hostIn("us-east-1"))
 		}

@@ -23,8 +23,8 @@ import (
 
 // TestTokens is one row per way to present a token.
 func TestTokens(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	good := login(t, run)
 	token := good.password()
 	basic := func(user, password string) string {
@@ -56,8 +56,8 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokenTTL(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c), func(o *ecrlocal.Options) { o.TokenTTL = time.Minute })
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TokenTTL = time.Minute })
 	out, err := api(run).GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -208,9 +208,9 @@ func TestUnknownKeys(t *testing.T) {
 
 // TestWebIdentity is IRSA end to end: a token file, a role, and what the role may do.
 func TestWebIdentity(t *testing.T) {
-	c := newClock()
+	c := ecrlocaltest.NewClock()
 	role := "arn:aws:iam::444455556666:role/eks/mirror"
-	run := ecrlocaltest.Start(t, withClock(c), ecrlocaltest.WithCredentials(ecrlocal.Credentials{
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), ecrlocaltest.WithCredentials(ecrlocal.Credentials{
 		Roles: map[string]ecrlocal.Role{role: {Deny: []string{"ecr:Put*"}}},
 	}))
 	file := filepath.Join(t.TempDir(), "token")

@@ -74,8 +74,8 @@ func TestJournalKinds(t *testing.T) {
 // TestJournalEntries compares whole entries of both faces with what the client did, at once
 // after each answer.
 func TestJournalEntries(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	create(t, run, "app")
 	r := login(t, run)
 	raw := r.pushImage("app", "1", "one")
