@@ -277,6 +277,12 @@ func TestAssumeRole(t *testing.T) {
 	if err != nil || aws.ToString(who.Account) != "444455556666" {
 		t.Errorf("the caller is %+v, %v", who, err)
 	}
+	abroad, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{
+		RoleArn: new("arn:aws-cn:iam::444455556666:role/path/mirror"), RoleSessionName: new("ci"),
+	})
+	if want := "arn:aws-cn:sts::444455556666:assumed-role/mirror/ci"; err != nil || aws.ToString(abroad.AssumedRoleUser.Arn) != want {
+		t.Errorf("in another partition: %+v, %v", abroad, err)
+	}
 	for _, row := range []struct {
 		name string
 		in   sts.AssumeRoleInput
@@ -298,6 +304,32 @@ func TestAssumeRole(t *testing.T) {
 		a := r.do("POST", "/", []byte(row.form), "Content-Type", "application/x-www-form-urlencoded")
 		if !strings.Contains(string(a.body), "<Code>"+row.want+"</Code>") {
 			t.Errorf("%s: got %d %s, want %s", row.form, a.status, a.body, row.want)
+		}
+	}
+}
+
+// TestExternalID is asked for where the credentials file says so.
+func TestExternalID(t *testing.T) {
+	const guarded = "arn:aws:iam::444455556666:role/guarded"
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithCredentials(ecrlocal.Credentials{
+		AccessKeys: map[string]ecrlocal.AccessKey{ecrlocaltest.AccessKey: {Account: "111122223333", User: "alice"}},
+		Roles:      map[string]ecrlocal.Role{guarded: {ExternalID: "tenant-7"}},
+	}))
+	client := sts.NewFromConfig(run.AWSConfig(""))
+	for _, row := range []struct {
+		role  string
+		given *string
+		want  string
+	}{
+		{guarded, new("tenant-7"), ""},
+		{guarded, new("tenant-8"), "AccessDenied"},
+		{guarded, nil, "AccessDenied"},
+		{"arn:aws:iam::444455556666:role/open", nil, ""},
+		{"arn:aws:iam::444455556666:role/open", new("tenant-7"), ""},
+	} {
+		_, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &row.role, RoleSessionName: new("ci"), ExternalId: row.given})
+		if got := errorCode(t, err); got != row.want {
+			t.Errorf("%s with %q: %q, want %q", row.role, aws.ToString(row.given), got, row.want)
 		}
 	}
 }
