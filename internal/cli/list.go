@@ -93,10 +93,10 @@ func codeOfListing(rows, failed int) int {
 // finder looks for resource tags as the flags say.
 func (c *command) finder(w *wiring) mirror.Finder {
 	return ecr.NewFinder(w.session, w.registries, ecr.FinderOptions{
-		Keys:    c.settled.keys,
-		Regions: c.run.regions,
-		Prefix:  c.run.prefix,
-		Route:   c.settled.route,
+		Keys:     c.settled.keys,
+		Regions:  c.run.regions,
+		Prefixes: []string{c.run.prefix},
+		Route:    c.settled.route,
 	})
 }
 

@@ -52,7 +52,7 @@ type wireOptions struct {
 // wire opens AWS and prepares both sides. It contacts no registry.
 func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	session, err := ecr.Open(ctx, ecr.Options{
-		RoleARN:    o.run.roleARN,
+		Role:       ecr.Role{ARN: o.run.roleARN},
 		RegistryID: o.run.registryID,
 		UserAgent:  "ecr-mirror-sync",
 		Log:        o.log,

@@ -412,9 +412,10 @@ func TestHostIsDenied(t *testing.T) {
 // The Regions of an emulator share its one host. Whatever was learned last decided
 // where everything went: what was meant for one Region was written to another.
 func TestSharedHostIsNotGuessed(t *testing.T) {
-	server, registries, _ := passwords(t, ecr.Options{})
-	registries.Learn(server.Host, ecr.Location{Account: account, Region: "us-east-1"})
-	registries.Learn(server.Host, ecr.Location{Account: account, Region: "eu-west-1"})
+	server := ecrlocaltest.Start(t)
+	session, registries := connect(t, server.URL, ecr.Options{})
+	registries.Learn(server.Host, ecr.Location{Account: account, Region: "us-east-1"}, session)
+	registries.Learn(server.Host, ecr.Location{Account: account, Region: "eu-west-1"}, session)
 	if _, private := registries.Locate(server.Host); !private {
 		t.Error("the host is not known as ECR's")
 	}
@@ -440,9 +441,9 @@ func TestLearningTheSameAgain(t *testing.T) {
 		"the account late": {own, named},
 		"the account once": {named, own},
 	} {
-		_, registries, _ := passwords(t, ecr.Options{})
+		session, registries := connect(t, ecrlocaltest.Start(t).URL, ecr.Options{})
 		for _, at := range learned {
-			registries.Learn("127.0.0.1:5100", at)
+			registries.Learn("127.0.0.1:5100", at, session)
 		}
 		if at, _ := registries.Locate("127.0.0.1:5100"); at != named {
 			t.Errorf("%s: Locate = %v", name, at)
