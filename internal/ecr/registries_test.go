@@ -426,6 +426,7 @@ func TestSharedHostIsNotGuessed(t *testing.T) {
 		"Mutability":    func() error { _, err := registries.Mutability(t.Context(), repo); return err },
 		"Snapshot":      func() error { _, err := target.Snapshot(t.Context(), repo, nil); return err },
 		"ReadManifests": func() error { _, err := target.ReadManifests(t.Context(), repo, nil); return err },
+		"Repositories":  func() error { _, err := collect(registries.Repositories(t.Context(), server.Host)); return err },
 	} {
 		want := fmt.Sprintf("%s is the registry of account %s in us-east-1 and also of account %s in eu-west-1", server.Host, account, account)
 		if err := ask(); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, registry.ErrUnsupported) {

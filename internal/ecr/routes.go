@@ -202,17 +202,7 @@ func (f *Finder) throughECR(ctx context.Context, in *regional) ([]repository, er
 
 // everyRepository lists what is under the prefixes.
 func (f *Finder) everyRepository(ctx context.Context, in *regional) ([]repository, error) {
-	listed, err := allPages(ctx, "ecr:DescribeRepositories", func(ctx context.Context, token *string) ([]types.Repository, *string, error) {
-		out, err := in.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
-			RegistryId: f.session.registryID(),
-			MaxResults: aws.Int32(pageSize),
-			NextToken:  token,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Repositories, out.NextToken, nil
-	})
+	listed, err := describeAll(ctx, in, f.session.registryID())
 	if err != nil {
 		return nil, err
 	}

@@ -105,6 +105,9 @@ func TestSeveralAccounts(t *testing.T) {
 		if _, err := target.ReadManifests(t.Context(), repo, []ref.Digest{ref.Digest("sha256:" + strings.Repeat("0", 64))}); err != nil {
 			t.Errorf("ReadManifests of %s: %v", repo, err)
 		}
+		if all, err := collect(registries.Repositories(t.Context(), repo.Host)); err != nil || len(all) != 1 {
+			t.Errorf("Repositories of %s: %v, %v", repo, all, err)
+		}
 		show(t, registries, repo.Host)
 	}
 	wantRequests(t, server, getToken, 4)

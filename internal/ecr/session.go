@@ -19,6 +19,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -75,6 +76,7 @@ type scope struct {
 type regional struct {
 	region  string
 	ecr     *ecr.Client
+	public  *ecrpublic.Client
 	tagging *tagging.Client
 	sts     *sts.Client
 }
@@ -195,6 +197,7 @@ func (s *Session) in(region string) *regional {
 	r := &regional{
 		region:  region,
 		ecr:     ecr.NewFromConfig(cfg),
+		public:  ecrpublic.NewFromConfig(cfg),
 		tagging: tagging.NewFromConfig(cfg),
 		sts:     sts.NewFromConfig(cfg),
 	}
