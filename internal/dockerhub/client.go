@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -168,6 +169,9 @@ func (c *Client) once(ctx context.Context, r request, answer any) error {
 	began := time.Now()
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if named, ok := errors.AsType[*url.Error](err); ok {
+			err = named.Err // which request, failed says
+		}
 		return r.failed(ctx, redact.Error(err))
 	}
 	defer resp.Body.Close()

@@ -168,10 +168,12 @@ func TestRegistriesWithoutACatalog(t *testing.T) {
 	}
 }
 
+// A registry need not say for what it wants a token.
 func TestCatalogAsksForItsOwnScope(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		tokens := w.serve(realm, issue())
-		w.serve(host, guarded(bearer("registry:catalog:*"), only("Bearer t1"), catalogPages(map[string][2]string{
+		challenge, _, _ := strings.Cut(bearer("registry:catalog:*"), ",scope=")
+		w.serve(host, guarded(challenge, only("Bearer t1"), catalogPages(map[string][2]string{
 			"n=1000": {`{"repositories":["a"]}`, `<?p=2>; rel="next"`}, "p=2": {`{"repositories":["b"]}`, ""},
 		})))
 		got, err := catalog(t, w.client(transport.Options{}), host)
@@ -207,6 +209,14 @@ func TestNamesThatAreNoRepositories(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A name means what it is listed as, and not what it would be short for.
+func TestNoNameOfACatalogIsCompleted(t *testing.T) {
+	got, err := transport.CatalogPage("docker.io", []byte(`{"repositories":["nginx","library/nginx"]}`))
+	if diff := cmp.Diff([]string{"library/nginx"}, got); diff != "" || err != nil {
+		t.Errorf("repositories (-want +got)\n%s%v", diff, err)
+	}
 }
 
 func TestCatalogsWithoutEnd(t *testing.T) {
