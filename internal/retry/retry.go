@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -31,6 +34,19 @@ type Policy struct {
 type After interface {
 	error
 	RetryAfter() time.Duration
+}
+
+// ParseAfter reads a Retry-After header, seconds or a date. Nonsense is no wish, and no
+// wish is for more than an hour of seconds.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func ParseAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(strings.TrimSpace(header)); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 0
 }
 
 // Do calls f until it succeeds, fails for good, runs out of attempts, or ctx ends. It
