@@ -30,7 +30,7 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	if err := fromEnvironment(flags); err != nil {
 		return nil, err
 	}
-	s, err := run.settle(flags.Changed)
+	s, err := run.settle()
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
 // print writes the result to stdout: coloured and fitted to a terminal, plain to
 // anything else.
 func (c *command) print(r report.Report) error {
-	o := report.Options{Empty: fmt.Sprintf("no repository carries the resource tags %s and %s", c.settled.keys.Image, c.settled.keys.Tags)}
+	o := report.Options{Empty: c.searched()}
 	if fd := int(c.streams.Out.Fd()); term.IsTerminal(fd) {
 		o.Color = os.Getenv("NO_COLOR") == ""
 		if width, _, err := term.GetSize(fd); err == nil {

@@ -51,14 +51,11 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		if err != nil {
 			return err
 		}
-		upstream, err := source.provider(streams, src.Repository.Host, true)
+		upstream, err := source.asking(streams, src.Repository.Host)
 		if err != nil {
 			return err
 		}
-		opts := wireOptions{upstream: upstream, named: true, files: true, certDir: source.certDir}
-		if source.noCreds {
-			opts.named = false
-		}
+		opts := wireOptions{upstream: upstream, passwords: true, named: true, files: true, certDir: source.certDir}
 		*code, err = c.mirror(cmd.Context(), &copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
 			return oneCopy(ctx, w, &run, src, dest)
 		})
