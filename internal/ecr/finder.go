@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -92,14 +92,12 @@ type Finders []*Finder
 // if that is so of all of them.
 func (fs Finders) Find(ctx context.Context) ([]discover.Finding, error) {
 	searches := fs.searches()
-	var g errgroup.Group
+	var g sync.WaitGroup
 	for _, s := range searches {
-		g.Go(func() error {
-			s.run(ctx)
-			return nil
-		})
+		g.Go(func() { s.run(ctx) })
 	}
-	_ = g.Wait() // the functions return none
+	g.Wait()
+	searches = withoutRepeats(searches)
 	if err := failure(ctx, searches); err != nil {
 		return nil, err
 	}
@@ -142,7 +140,7 @@ func (s *search) place() string {
 	return "ECR in " + s.region
 }
 
-// findings reads the rules of all that was found.
+// findings reads the rules of all that was found, each once.
 func findings(searches []*search) []discover.Finding {
 	type rule struct {
 		arn  string
@@ -164,6 +162,19 @@ func findings(searches []*search) []discover.Finding {
 		}
 	}
 	return all
+}
+
+// withoutRepeats leaves out searches that failed as an earlier one of the same place did.
+func withoutRepeats(searches []*search) []*search {
+	told := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(searches), func(s *search) bool {
+		if s.err == nil {
+			return false
+		}
+		repeats := told[s.err.Error()]
+		told[s.err.Error()] = true
+		return repeats
+	})
 }
 
 // unsearched is the row of a Region that could not be searched.

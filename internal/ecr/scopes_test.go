@@ -254,7 +254,8 @@ func TestOneRoleIsDenied(t *testing.T) {
 	session, registries := connect(t, server.URL, ecr.Options{})
 	stranger := session.As(ecr.Role{ARN: thirdRole, ExternalID: "tenant-8"}, "")
 	denied := ecr.NewFinder(stranger, registries, ecr.FinderOptions{Keys: defaultKeys, Regions: []string{"us-east-1", "eu-west-1"}})
-	findings, err := ecr.Finders{denied, ecr.NewFinder(session, registries, ecr.FinderOptions{Keys: defaultKeys})}.Find(t.Context())
+	again := ecr.NewFinder(stranger, registries, ecr.FinderOptions{Keys: defaultKeys, Prefixes: []string{"ext"}, Regions: []string{"eu-west-1"}})
+	findings, err := ecr.Finders{denied, again, ecr.NewFinder(session, registries, ecr.FinderOptions{Keys: defaultKeys})}.Find(t.Context())
 	if err != nil || len(findings) != 3 || findings[2].Mirror.Target.Path != "app" {
 		t.Fatalf("%q, %v", described(findings), err)
 	}
