@@ -30,7 +30,7 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	if err := fromEnvironment(flags); err != nil {
 		return nil, err
 	}
-	s, err := run.settle(flags.Changed)
+	s, err := run.settle()
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
 // print writes the result to stdout.
 func (c *command) print(r report.Report) error {
 	o := fitted(c.streams.Out)
-	o.Empty = cmp.Or(c.empty, fmt.Sprintf("no repository carries the resource tags %s and %s", c.settled.keys.Image, c.settled.keys.Tags))
+	o.Empty = cmp.Or(c.empty, c.searched())
 	return report.Write(c.streams.Out, r, c.settled.format, o)
 }
 

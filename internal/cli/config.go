@@ -15,9 +15,8 @@ func newConfig(streams Streams) *cobra.Command {
 		Use:   "config",
 		Short: "Write, check and show configuration files",
 		Long: `The file says what resource tags cannot: other destinations, registries' credentials
-and certificates, path mappings. docs/configuration.md describes it.
-
-This version writes, checks and shows the file. list, copy and sync do not read it yet.`,
+and certificates, path mappings. docs/configuration.md describes it. list and sync
+follow it with --config FILE.`,
 		Example: `  ecr-mirror-sync config init > mirrors.yaml
   ecr-mirror-sync config validate mirrors.yaml
   ecr-mirror-sync config show base.yaml team.yaml`,

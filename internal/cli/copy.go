@@ -65,14 +65,11 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		if err != nil {
 			return err
 		}
-		upstream, err := source.provider(streams, what.upstream.Host, true)
+		upstream, err := source.asking(streams, what.upstream.Host)
 		if err != nil {
 			return err
 		}
-		opts := wireOptions{upstream: upstream, named: true, files: true, certDir: source.certDir}
-		if source.noCreds {
-			opts.named = false
-		}
+		opts := wireOptions{upstream: upstream, passwords: true, named: true, files: true, certDir: source.certDir}
 		*code, err = c.mirror(cmd.Context(), &copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
 			return what.find(ctx, w, &run)
 		})

@@ -151,6 +151,21 @@ func (s *stage) commands() map[string]command {
 		"interrupt": s.interrupt,
 		"proxy":     s.proxy,
 		"golden":    s.golden,
+		"fill":      fill,
+	}
+}
+
+// fill FILE… puts the values of environment variables into files, where they stand as
+// $NAME; $$ is a dollar sign.
+func fill(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), func(variable string) string {
+			if variable == "$" {
+				return "$"
+			}
+			return ts.Getenv(variable)
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 	}
 }
 
@@ -296,11 +311,15 @@ func (s *stage) drop(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // same UPSTREAM:TAG ECR:TAG walks both, re-hashes every blob, and insists that they are
-// the same image, complete.
+// the same image, complete. The second may be upstream's, too, as upstream/NAME:TAG.
 func (s *stage) same(ts *testscript.TestScript, neg bool, args []string) {
 	original := s.walk(ts, s.upstream.direct, args[0], "")
-	mirrored := s.walk(ts, s.ecr.URL, args[1], s.token(ts))
-	check(ts, neg, walker.Same(original, mirrored))
+	base, password := s.ecr.URL, s.token(ts)
+	name, there := strings.CutPrefix(args[1], "upstream/")
+	if there {
+		base, password = s.upstream.direct, ""
+	}
+	check(ts, neg, walker.Same(original, s.walk(ts, base, name, password)))
 }
 
 func (s *stage) walk(ts *testscript.TestScript, base, name, password string) walker.Report {

@@ -215,7 +215,27 @@ func (r *Runner) List(ctx context.Context) ([]Listed, []string, error) {
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
+	refuseClashes(lines)
 	return lines, warnings, nil
+}
+
+// refuseClashes gives every line an error whose destination tag another line has, too,
+// as plan.Build does.
+func refuseClashes(lines []Listed) {
+	first := make(map[ref.Reference]int)
+	for i := range lines {
+		l := &lines[i]
+		if l.Tag == "" || l.Left {
+			continue
+		}
+		earlier, taken := first[l.Mirror.Target.Tagged(l.Tag)]
+		if !taken {
+			first[l.Mirror.Target.Tagged(l.Tag)] = i
+			continue
+		}
+		err := plan.Clash(lines[earlier].Mirror, l.Mirror)
+		lines[earlier].Err, l.Err = err, err
+	}
 }
 
 // targetTag is the tag at the destination: upstream's, unless the mirror renames it.

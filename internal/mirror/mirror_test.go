@@ -367,7 +367,7 @@ func TestClash(t *testing.T) {
 	r.Finder = findings{found[0], second}
 	w.forget()
 	p := w.plan(r)
-	if len(p.Actions) != 2 || p.Count(plan.Failed) != 2 || !strings.Contains(p.Actions[0].Reason, "two mirrors want this tag") {
+	if len(p.Actions) != 2 || p.Count(plan.Failed) != 2 || !strings.Contains(p.Actions[0].Reason, "two rules want this tag") {
 		t.Errorf("got %+v", p.Actions)
 	}
 	if results, err := r.Sync(t.Context(), p); err != nil || len(results) != 2 || len(writes(w.ecr.Journal())) > 0 {

@@ -173,6 +173,11 @@ func MirrorStopped(m discover.Mirror, err error) Action {
 	return Action{From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}, Mirror: m}.Stop(err)
 }
 
+// Clash is the error of a destination tag that two rules want. It names both places.
+func Clash(a, b discover.Mirror) error {
+	return fmt.Errorf("two rules want this tag: %s from %s, and %s from %s", a.Origin.Place, a.Upstream, b.Origin.Place, b.Upstream)
+}
+
 // refuseClashes fails every action on a destination tag that more than one wants.
 func refuseClashes(sorted []Action) {
 	for i := 1; i < len(sorted); i++ {
@@ -180,7 +185,7 @@ func refuseClashes(sorted []Action) {
 		if a.To != b.To || a.To.Tag == "" {
 			continue
 		}
-		err := fmt.Errorf("two mirrors want this tag: from %s and from %s", a.From, b.From)
+		err := Clash(a.Mirror, b.Mirror)
 		*a, *b = a.Stop(err), b.Stop(err)
 	}
 }

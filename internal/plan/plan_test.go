@@ -232,7 +232,7 @@ func TestClashes(t *testing.T) {
 	}
 	for i, others := range [][]string{{"one", "three"}, {"three", "two"}, {"three", "two"}} {
 		for _, other := range others {
-			if !strings.Contains(p.Actions[i].Reason, "two mirrors want this tag") || !strings.Contains(p.Actions[i].Reason, "quay.io/"+other+"/app") {
+			if !strings.Contains(p.Actions[i].Reason, "two rules want this tag") || !strings.Contains(p.Actions[i].Reason, "quay.io/"+other+"/app") {
 				t.Errorf("reason %d %q does not name %s", i, p.Actions[i].Reason, other)
 			}
 		}

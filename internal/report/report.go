@@ -47,6 +47,7 @@ type Report struct {
 // Row is one destination tag, or a whole repository where none of its tags could be
 // told. Digests are whole, and "" where they are not known or nothing is there.
 type Row struct {
+	Mirror         string     `json:"mirror"`         // its name, as --only knows it; "" where it has none
 	Source         string     `json:"source"`         // upstream repository
 	SourceTag      string     `json:"sourceTag"`      // differs from Tag only where a copy renames
 	Destination    string     `json:"destination"`    // destination repository
@@ -140,6 +141,7 @@ func FromPlan(run Run, p plan.Plan) Report {
 // Listed is one tag that a rule names, or the repository whose rule cannot be
 // followed, with Err saying why.
 type Listed struct {
+	Mirror      string // its name
 	Source      ref.Reference
 	Destination ref.Reference
 	Term        string // what chose the tag, or why it was left out
@@ -183,6 +185,7 @@ func unreached(a plan.Action) plan.Result {
 func resultRow(result plan.Result) Row {
 	a := result.Action
 	row := Row{
+		Mirror:         a.Mirror.Name,
 		Source:         a.From.Repository.String(),
 		SourceTag:      a.From.Tag,
 		Destination:    a.To.Repository.String(),
@@ -264,6 +267,7 @@ func platforms(p discover.Platforms) string {
 
 func listingRow(l Listed) Row {
 	row := Row{
+		Mirror:         l.Mirror,
 		Source:         l.Source.Repository.String(),
 		SourceTag:      l.Source.Tag,
 		Destination:    l.Destination.Repository.String(),

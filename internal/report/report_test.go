@@ -47,6 +47,7 @@ func action(verb plan.Verb, upstream, repo, tag, reason string) plan.Action {
 		Want:   digestA,
 		Reason: reason,
 		Mirror: discover.Mirror{
+			Name:     repo,
 			Upstream: from,
 			Target:   to,
 			Origin: discover.Origin{
