@@ -397,7 +397,6 @@ func TestNearMissesOfShortKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`resource tag "im" is not read; did you mean "img"?`,
 		`resource tag "tag" is not read; did you mean "tags"?`,
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
