@@ -21,7 +21,8 @@ const (
 )
 
 const exitCodeHelp = `Exit codes:
-  0        everything is in sync, or was brought in sync and read back
+  0        everything is in sync, or was brought in sync and read back; what rules say
+           to leave alone may have drifted
   1        at least one row failed or is blocked; the rest is done
   3        nothing could be done: discovery failed, or every row did
   4        with --exit-code in a dry run: there are changes

@@ -93,7 +93,6 @@ func (f From) show() *yaml.Node {
 type Pattern struct {
 	Name          string
 	Schedule      *Schedule // nil where neither the mirror nor the defaults have one
-	Mutable       []string  // see Rule.Mutable
 	Registry      string
 	Lister        Lister
 	Namespace     string        // for ListDockerHub

@@ -156,7 +156,8 @@ func parsePlatforms(value span) (Platforms, error) {
 // idle remarks on switches that have nothing to act on, because literals and pins are
 // taken as they are written.
 func idle(rules Rules, keys Keys) []string {
-	if rules.Newest > 0 || rules.Mode != "" || slices.ContainsFunc(rules.Choose, choosesMany) {
+	many := func(term Term) bool { return !term.ChoosesOne() }
+	if rules.Newest > 0 || rules.Mode != "" || slices.ContainsFunc(rules.Choose, many) {
 		return nil
 	}
 	var without []string
@@ -165,5 +166,3 @@ func idle(rules Rules, keys Keys) []string {
 	}
 	return without
 }
-
-func choosesMany(term Term) bool { return term.Kind != Literal && term.Kind != Pin }

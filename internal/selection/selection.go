@@ -23,6 +23,7 @@ type Selector struct {
 	fixed   []Pick    // literals and pins, as written and without repeats
 	choose  []matcher // the other choosing terms
 	exclude []matcher
+	keep    []matcher
 	suffix  string // how narrowing extends a reason: ", newest:3"
 }
 
@@ -77,23 +78,26 @@ func (e *TooFewError) Error() string {
 // Compile prepares rules. Its errors are *TermError and name the term.
 func Compile(rules discover.Rules) (*Selector, error) {
 	s := &Selector{rules: rules, suffix: narrowingReason(rules)}
+	var patterns []discover.Term
 	for _, term := range rules.Choose {
-		if term.Kind == discover.Literal || term.Kind == discover.Pin {
+		if term.ChoosesOne() && !term.Not {
 			s.addFixed(term)
 			continue
 		}
-		m, err := newMatcher(term, rules, false)
-		if err != nil {
-			return nil, err
-		}
-		s.choose = append(s.choose, m)
+		patterns = append(patterns, term)
 	}
-	for _, term := range rules.Exclude {
-		m, err := newMatcher(term, rules, true)
-		if err != nil {
-			return nil, err
+	for _, part := range []struct {
+		does  role
+		terms []discover.Term
+		to    *[]matcher
+	}{{chooses, patterns, &s.choose}, {excludes, rules.Exclude, &s.exclude}, {keeps, rules.Keep, &s.keep}} {
+		for _, term := range part.terms {
+			m, err := newMatcher(term, rules, part.does)
+			if err != nil {
+				return nil, err
+			}
+			*part.to = append(*part.to, m)
 		}
-		s.exclude = append(s.exclude, m)
 	}
 	return s, nil
 }
@@ -163,13 +167,17 @@ func (s *Selector) Select(in Input) Result {
 }
 
 // Candidates returns the tags among which newest: decides, sorted by name: those whose
-// creation time Select needs where NeedsCreated. It ignores in.Created.
+// creation time Select needs where NeedsCreated. There are none where newest: has room
+// for all. It ignores in.Created.
 func (s *Selector) Candidates(in Input) []string {
 	if !s.NeedsTagList() {
 		return nil
 	}
 	run := s.newRun(in)
 	candidates := run.byMode(run.fitting(run.matching(in.Upstream)))
+	if len(candidates) <= s.rules.Newest {
+		return nil
+	}
 	tags := make([]string, 0, len(candidates))
 	for _, c := range candidates {
 		tags = append(tags, c.name)
