@@ -285,14 +285,20 @@ func underPrefix(prefix string, src ref.Repository) string {
 	return path
 }
 
-// describe asks ECR which tags of the destination may be overwritten, if it is ECR. A
-// host that does not look like ECR's is one if ECR's own endpoint names it, as an
-// emulator does.
+// know finds out whether host, which does not look like ECR's, is the registry that ECR's
+// own endpoint names for a Region, as an emulator's is.
+func (w *wiring) know(ctx context.Context, host, region string) error {
+	if _, known := w.registries.Locate(host); known || w.session.Endpoint() == "" {
+		return nil
+	}
+	_, err := w.registries.Host(ctx, region)
+	return err
+}
+
+// describe asks ECR which tags of the destination may be overwritten, if it is ECR.
 func (w *wiring) describe(ctx context.Context, m *discover.Mirror, region string) error {
-	if _, known := w.registries.Locate(m.Target.Host); !known && w.session.Endpoint() != "" {
-		if _, err := w.registries.Host(ctx, region); err != nil {
-			return err
-		}
+	if err := w.know(ctx, m.Target.Host, region); err != nil {
+		return err
 	}
 	at, isECR := w.registries.Locate(m.Target.Host)
 	if !isECR {
