@@ -65,7 +65,8 @@ func TestDirectImports(t *testing.T) {
 	}{
 		{"failure", nil},
 		{"ref", nil},
-		{"discover", []string{"ref"}},
+		{"nearest", nil},
+		{"discover", []string{"ref", "nearest"}},
 		{"selection", []string{"ref", "discover"}},
 		{"manifest", []string{"ref", "failure"}},
 		{"plan", []string{"ref", "failure", "discover", "selection"}},

@@ -4,6 +4,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,8 +86,8 @@ func Do(ctx context.Context, p Policy, f func(ctx context.Context) error) error 
 func (p Policy) pauses() *backoff.ExponentialBackOff {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.Multiplier = 2
-	pauses.InitialInterval = orElse(p.First, 500*time.Millisecond)
-	pauses.MaxInterval = orElse(p.Most, 30*time.Second)
+	pauses.InitialInterval = cmp.Or(p.First, 500*time.Millisecond)
+	pauses.MaxInterval = cmp.Or(p.Most, 30*time.Second)
 	return pauses
 }
 
@@ -109,11 +110,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func orElse(d, fallback time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return fallback
 }
