@@ -22,8 +22,17 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// Hub is how Docker Hub is asked. Both lists are like those of registry.Lister: of the
-// paths of repositories, each once, and not to be used after an error.
+// ECR is how ECR is asked. *ecr.Registries is one.
+type ECR interface {
+	registry.Lister
+	// PublicRepositories lists the repositories of the account at ECR Public, with their
+	// alias.
+	PublicRepositories(ctx context.Context) iter.Seq2[string, error]
+}
+
+// Hub is how Docker Hub is asked. *dockerhub.Client is one. Its lists, and those of ECR,
+// are like those of registry.Lister: of the paths of repositories, each once, and not to
+// be used after an error.
 type Hub interface {
 	// Namespace lists the repositories of a user or an organization.
 	Namespace(ctx context.Context, namespace string) iter.Seq2[string, error]
@@ -33,10 +42,9 @@ type Hub interface {
 
 // Options are the ways to ask. A pattern that wants one which is nil is an error.
 type Options struct {
-	Catalog   registry.Lister // a registry's own catalogue
-	ECR       registry.Lister // private registries of ECR
-	ECRPublic registry.Lister
-	Hub       Hub
+	Catalog registry.Lister // a registry's own catalogue
+	ECR     ECR
+	Hub     Hub
 
 	Now func() time.Time // nil means time.Now
 }
@@ -172,8 +180,8 @@ func (l *Lister) repositories(ctx context.Context, p config.Pattern) iter.Seq2[s
 		return l.opts.Catalog.Repositories(ctx, p.Registry)
 	case p.Lister == config.ListECR && l.opts.ECR != nil:
 		return l.opts.ECR.Repositories(ctx, p.Registry)
-	case p.Lister == config.ListECRPublic && l.opts.ECRPublic != nil:
-		return l.opts.ECRPublic.Repositories(ctx, p.Registry)
+	case p.Lister == config.ListECRPublic && l.opts.ECR != nil:
+		return l.opts.ECR.PublicRepositories(ctx)
 	case p.Lister == config.ListDockerHub && l.opts.Hub != nil:
 		return l.opts.Hub.Namespace(ctx, p.Namespace)
 	case p.Lister == config.ListDockerHubSearch && l.opts.Hub != nil:

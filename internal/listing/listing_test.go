@@ -18,9 +18,12 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,6 +77,10 @@ func passes(ctx context.Context, d time.Duration) bool {
 
 func (p *place) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
 	return p.list(ctx, "repositories "+host)
+}
+
+func (p *place) PublicRepositories(ctx context.Context) iter.Seq2[string, error] {
+	return p.list(ctx, "public repositories")
 }
 
 func (p *place) Namespace(ctx context.Context, namespace string) iter.Seq2[string, error] {
@@ -149,13 +156,13 @@ const (
 )
 
 func TestEachListerIsAskedItsOwnWay(t *testing.T) {
-	var catalog, private, public, hub place
-	all := []*place{&catalog, &private, &public, &hub}
+	var catalog, amazon, hub place
+	all := []*place{&catalog, &amazon, &hub}
 	for _, p := range all {
 		p.names = []string{"b/x", "a/y", "a/x"}
 	}
 	hub.names = []string{"a/y", "a/x"}
-	l := listing.New(listing.Options{Catalog: &catalog, ECR: &private, ECRPublic: &public, Hub: &hub})
+	l := listing.New(listing.Options{Catalog: &catalog, ECR: &amazon, Hub: &hub})
 	for i, p := range patterns(t, fromCatalog, fromECR, fromECRPublic, fromNamespace, fromSearch) {
 		host := []string{"quay.io", "111122223333.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws", "docker.io", "docker.io"}[i]
 		wantMirrors(t, l, p, host+"/a/x", host+"/a/y")
@@ -166,8 +173,7 @@ func TestEachListerIsAskedItsOwnWay(t *testing.T) {
 	}
 	want := [][]string{
 		{"repositories quay.io"},
-		{"repositories 111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
-		{"repositories public.ecr.aws"},
+		{"repositories 111122223333.dkr.ecr.eu-west-1.amazonaws.com", "public repositories"},
 		{"namespace a", "search some words"},
 	}
 	if diff := cmp.Diff(want, asked); diff != "" {
@@ -205,7 +211,7 @@ func TestAListThatBreaksIsNoMirror(t *testing.T) {
 // empty namespace where there is none.
 func TestAnEmptyListIsAnError(t *testing.T) {
 	empty := &place{}
-	l := listing.New(listing.Options{Catalog: empty, ECR: empty, ECRPublic: empty, Hub: empty})
+	l := listing.New(listing.Options{Catalog: empty, ECR: empty, Hub: empty})
 	for i, text := range []string{
 		"quay.io lists no repositories; name them one by one", "111122223333.dkr.ecr.eu-west-1.amazonaws.com lists no repositories", "public.ecr.aws lists no repositories",
 		"namespace a of Docker Hub has no repositories to be seen; check its name, or give credentials", `searching Docker Hub for "some words": not found`,
@@ -411,4 +417,9 @@ func TestOneWhoWaitsCanGiveUp(t *testing.T) {
 	})
 }
 
-var _ registry.Lister = (*place)(nil)
+// What the program lists with.
+var (
+	_ registry.Lister = (*transport.Client)(nil)
+	_ listing.ECR     = (*ecr.Registries)(nil)
+	_ listing.Hub     = (*dockerhub.Client)(nil)
+)
