@@ -172,24 +172,21 @@ func (w *wiring) listers(catalog registry.Lister, upstream auth.Provider) *listi
 		Credentials: upstream, UserAgent: "ecr-mirror-sync/" + version, RetryTimes: w.opts.retryTimes, Log: w.opts.log,
 	})
 	w.close = append(w.close, hub.Close)
-	return listing.New(listing.Options{Catalog: catalog, ECR: privateECR{w}, ECRPublic: publicECR{w.registries}, Hub: hub})
+	return listing.New(listing.Options{Catalog: catalog, ECR: listingECR{w}, Hub: hub})
 }
 
-// privateECR lists private registries, also that of an emulator.
-type privateECR struct{ *wiring }
+// listingECR lists ECR's registries, also that of an emulator.
+type listingECR struct{ *wiring }
 
-func (p privateECR) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
+func (p listingECR) PublicRepositories(ctx context.Context) iter.Seq2[string, error] {
+	return p.registries.PublicRepositories(ctx)
+}
+
+func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
 	if err := p.know(ctx, host, p.session.Region()); err != nil {
 		return func(yield func(string, error) bool) { yield("", err) }
 	}
 	return p.registries.Repositories(ctx, host)
-}
-
-// publicECR lists ECR Public, which is one host for everybody.
-type publicECR struct{ registries *ecr.Registries }
-
-func (p publicECR) Repositories(ctx context.Context, _ string) iter.Seq2[string, error] {
-	return p.registries.PublicRepositories(ctx)
 }
 
 // search returns what looks for resource tags in one scope.
