@@ -15,6 +15,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -220,19 +221,19 @@ func (c *command) reach(upstream asking, certDir string) wireOptions {
 
 // finder finds what flags and file ask to mirror: repositories with resource tags, where
 // they are searched, and the mirrors of the file.
-func (c *command) finder(ctx context.Context, w *wiring, some only) (mirror.Finder, error) {
+func (c *command) finder(w *wiring, some only) mirror.Finder {
 	var all finders
+	var searches ecr.Finders
 	for _, s := range c.scopes() {
-		searched, err := w.search(ctx, c, s)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, searched...)
+		searches = append(searches, w.search(c, s))
+	}
+	if len(searches) > 0 {
+		all = append(all, searches)
 	}
 	if file := c.settled.file; len(file.Rules)+len(file.Patterns) > 0 {
 		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
 	}
-	return part{of: all, only: some}, nil
+	return part{of: all, only: some}
 }
 
 // scopes are the parts of ECR that are searched: what the flags say, and for what they

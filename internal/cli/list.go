@@ -58,11 +58,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 		return 0, err
 	}
 	defer closing(w, &err)
-	finder, err := c.finder(ctx, w, some)
-	if err != nil {
-		return 0, ended(ctx, err)
-	}
-	runner := &mirror.Runner{Finder: finder, Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
+	runner := &mirror.Runner{Finder: c.finder(w, some), Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
 	lines, warnings, err := runner.List(ctx)
 	if err != nil {
 		return 0, ended(ctx, err)

@@ -55,7 +55,12 @@ type wireOptions struct {
 
 // wire opens AWS and prepares both sides. It contacts no registry.
 func wire(ctx context.Context, o wireOptions) (*wiring, error) {
-	session, err := o.session(ctx, o.run.roleARN, o.run.registryID)
+	session, err := ecr.Open(ctx, ecr.Options{
+		Role:       ecr.Role{ARN: o.run.roleARN},
+		RegistryID: o.run.registryID,
+		UserAgent:  "ecr-mirror-sync",
+		Log:        o.log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +85,6 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		w.target = registry.ReadOnly(w.target)
 	}
 	return w, nil
-}
-
-// session opens AWS for a role and an account, "" for the caller's own.
-func (o wireOptions) session(ctx context.Context, role, account string) (*ecr.Session, error) {
-	return ecr.Open(ctx, ecr.Options{RoleARN: role, RegistryID: account, UserAgent: "ecr-mirror-sync", Log: o.log})
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -162,28 +162,13 @@ func (o wireOptions) library(from auth.Provider, settings func(string) registry.
 }
 
 // search returns what looks for resource tags in one scope.
-func (w *wiring) search(ctx context.Context, c *command, s config.Scope) (finders, error) {
-	session := w.session
-	if s.Role != c.run.roleARN || s.Account != c.run.registryID {
-		var err error
-		if session, err = w.opts.session(ctx, s.Role, s.Account); err != nil {
-			return nil, err
-		}
-	}
-	prefixes := s.Prefixes
-	if len(prefixes) == 0 {
-		prefixes = []string{""}
-	}
-	var each finders
-	for _, prefix := range prefixes {
-		each = append(each, ecr.NewFinder(session, w.registries, ecr.FinderOptions{
-			Keys:    s.Keys(),
-			Regions: s.Regions,
-			Prefix:  prefix,
-			Route:   c.settled.route,
-		}))
-	}
-	return each, nil
+func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
+	return ecr.NewFinder(w.session.As(ecr.Role{ARN: s.Role}, s.Account), w.registries, ecr.FinderOptions{
+		Keys:     s.Keys(),
+		Regions:  s.Regions,
+		Prefixes: s.Prefixes,
+		Route:    c.settled.route,
+	})
 }
 
 func (w *wiring) Close() error {
