@@ -115,7 +115,7 @@ func beginTagging(flags *pflag.FlagSet, streams Streams, f *taggingFlags, reposi
 // open finds the repository.
 func (t *tagging) open(ctx context.Context) error {
 	session, err := ecr.Open(ctx, ecr.Options{
-		RoleARN:    t.flags.roleARN,
+		Role:       ecr.Role{ARN: t.flags.roleARN},
 		RegistryID: cmp.Or(t.named.At.Account, t.flags.registryID),
 		UserAgent:  "ecr-mirror-sync",
 		Log:        t.log,

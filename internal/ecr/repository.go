@@ -58,8 +58,8 @@ type TaggedRepository struct {
 	client *ecr.Client
 }
 
-// Repository asks ECR for a repository in a Region of the session's account. The error
-// is of kind registry.ErrNotFound where there is none.
+// Repository asks ECR for a repository in a Region of the first session's account. The
+// error is of kind registry.ErrNotFound where there is none.
 func (r *Registries) Repository(ctx context.Context, named RepositoryName, region string) (*TaggedRepository, error) {
 	client := r.session.in(region).ecr
 	out, err := client.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
@@ -80,7 +80,7 @@ func (r *Registries) Repository(ctx context.Context, named RepositoryName, regio
 	if named.Host != "" && named.Host != at.Host {
 		return nil, fmt.Errorf("%s is no registry of this account and Region, whose repositories are at %s", named.Host, at.Host)
 	}
-	r.Learn(at.Host, Location{Account: aws.ToString(found.RegistryId), Region: region})
+	r.Learn(at.Host, Location{Account: aws.ToString(found.RegistryId), Region: region}, r.session)
 	return &TaggedRepository{ARN: aws.ToString(found.RepositoryArn), Ref: at, Region: region, client: client}, nil
 }
 
