@@ -80,7 +80,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 			Err:         l.Err,
 		})
 	}
-	r := report.FromListing(c.facts(ctx, 0), listings, warnings)
+	r := report.FromListing(c.facts(ctx, runner.ManifestsRead()), listings, warnings)
 	c.progress.Close()
 	if err := c.print(r); err != nil {
 		return 0, err
