@@ -73,6 +73,7 @@ func TestDirectImports(t *testing.T) {
 		{"registry", []string{"ref", "failure"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
 		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "registry", "copy"}},
+		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"trust", []string{"ref", "failure", "registry/library"}},
 	}
 	for _, test := range tests {
