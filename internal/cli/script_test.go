@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,6 +131,7 @@ func (s *stage) commands() map[string]command {
 		"create":    s.create,
 		"tag":       s.tag,
 		"untag":     s.untag,
+		"tagged":    s.tagged,
 		"immutable": s.immutable,
 		"drop":      s.drop,
 		"same":      s.same,
@@ -291,6 +293,22 @@ func (s *stage) tag(ts *testscript.TestScript, neg bool, args []string) {
 func (s *stage) untag(ts *testscript.TestScript, neg bool, args []string) {
 	_, err := s.api.UntagResource(s.t.Context(), &ecr.UntagResourceInput{ResourceArn: s.arn(args[0]), TagKeys: args[1:]})
 	check(ts, neg, err)
+}
+
+// tagged NAME [KEY=VALUE…] insists that a repository has these resource tags and no
+// others.
+func (s *stage) tagged(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := s.api.ListTagsForResource(s.t.Context(), &ecr.ListTagsForResourceInput{ResourceArn: s.arn(args[0])})
+	ts.Check(err)
+	var have []string
+	for _, t := range out.Tags {
+		have = append(have, aws.ToString(t.Key)+"="+aws.ToString(t.Value))
+	}
+	want := slices.Sorted(slices.Values(args[1:]))
+	slices.Sort(have)
+	if !slices.Equal(have, want) {
+		ts.Fatalf("%s has the resource tags %q, and %q were expected", args[0], have, want)
+	}
 }
 
 // immutable NAME makes a repository's tags immutable.

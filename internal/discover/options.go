@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/nearest"
 )
 
 // An option is one key of upstream-options and what its value does. One that takes
@@ -91,7 +93,7 @@ func expectedOption(name string) string {
 	for _, o := range options {
 		names = append(names, o.name)
 	}
-	if meant, ok := nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"), names); ok {
+	if meant, ok := nearest.Word(name, names); ok {
 		return meant
 	}
 	return "one of " + strings.Join(names, ", ")

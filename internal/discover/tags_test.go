@@ -89,6 +89,24 @@ func TestFromTagsDefaults(t *testing.T) {
 	}
 }
 
+// Templates write resource tags that have nothing to say; between its two calls a Change
+// does.
+func TestEmptyContinuationsSayNothing(t *testing.T) {
+	for _, tags := range []map[string]string{
+		with("upstream-tags", "a", "upstream-tags-2", ""),
+		with("upstream-tags", "a", "upstream-tags-2", " ", "upstream-tags-3", ""),
+	} {
+		spec, _, err := discover.FromTags(tags, keys)
+		if err != nil || spec.Rules.String() != "a" {
+			t.Errorf("%v: %q, error %v", tags, spec.Rules, err)
+		}
+	}
+	spec, _, err := discover.FromTags(with("upstream-tags", "a", "upstream-tags-2", "", "upstream-tags-3", "-b"), keys)
+	if err != nil || spec.Rules.String() != "a/-b" {
+		t.Errorf("an empty continuation in between: %q, error %v", spec.Rules, err)
+	}
+}
+
 // TestTermsAreRead gives each construct as written, and the canonical form of what was
 // understood.
 func TestTermsAreRead(t *testing.T) {
@@ -395,7 +413,6 @@ func TestNearMissesOfShortKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`resource tag "im" is not read; did you mean "img"?`,
 		`resource tag "tag" is not read; did you mean "tags"?`,
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {

@@ -226,9 +226,5 @@ func tagsOf(ctx context.Context, in *regional, arn string) (map[string]string, e
 		}
 		return nil, err
 	}
-	tags := make(map[string]string, len(out.Tags))
-	for _, t := range out.Tags {
-		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	return tags, nil
+	return byKey(out.Tags), nil
 }

@@ -68,7 +68,11 @@ type TooFewError struct {
 
 // Error says how many tags matched and how many had to.
 func (e *TooFewError) Error() string {
-	return fmt.Sprintf("the rules match %d tags and min-tags asks for %d: upstream's list is shorter than it should be, or the rules are too narrow", e.Matched, e.Want)
+	const cause = "upstream's list is shorter than it should be, or the rules are too narrow"
+	if e.Want == 1 {
+		return "the rules match no tag: " + cause
+	}
+	return fmt.Sprintf("the rules match %d tags and min-tags asks for %d: %s", e.Matched, e.Want, cause)
 }
 
 // Compile prepares rules. Its errors are *TermError and name the term.

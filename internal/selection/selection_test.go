@@ -300,7 +300,6 @@ func TestMinTags(t *testing.T) {
 	}{
 		{"1.+", "min-tags=2", "1.0 1.1", 0},
 		{"1.+", "min-tags=3", "1.0 1.1", 2},
-		{"1.+", "min-tags=1", "", 0x7fff},
 		{"latest/1.+", "min-tags=2", "1.0", 0},
 		{"1.+/newest:1", "min-tags=2", "1.0 1.1", 0}, // newest: chooses few of many on purpose
 		{"mode:highest", "min-tags=3", "1.0.0 1.1.0 latest", 2},
@@ -315,9 +314,17 @@ func TestMinTags(t *testing.T) {
 		case test.matched == 0:
 		case !errors.As(result.Err, &few) || !strings.Contains(few.Error(), fmt.Sprintf("match %d tags", few.Matched)) || len(result.Picks) > 0:
 			t.Errorf("%s %s: error %v, picks %v", test.tags, test.options, result.Err, result.Picks)
-		case test.matched != 0x7fff && few.Matched != test.matched:
+		case few.Matched != test.matched:
 			t.Errorf("%s %s: %d matched, want %d", test.tags, test.options, few.Matched, test.matched)
 		}
+	}
+}
+
+func TestMinTagsOfOneIsToldWithoutTheOption(t *testing.T) {
+	result := compile(t, "1.+", "min-tags=1").Select(selection.Input{UpstreamListed: true})
+	var few *selection.TooFewError
+	if !errors.As(result.Err, &few) || !strings.HasPrefix(few.Error(), "the rules match no tag: ") || len(result.Picks) > 0 {
+		t.Errorf("error %v, picks %v", result.Err, result.Picks)
 	}
 }
 

@@ -120,11 +120,18 @@ type Registry struct {
 	Host string // 127.0.0.1:PORT
 }
 
+// RegistryOption changes the options of a plain registry before it starts.
+type RegistryOption func(*ecrlocal.UpstreamOptions)
+
 // StartRegistry serves a plain registry until the test ends. It leaves a goroutine behind
 // that [IgnoreRegistryGoroutine] tells goleak about.
-func StartRegistry(tb testing.TB) *Registry {
+func StartRegistry(tb testing.TB, opts ...RegistryOption) *Registry {
 	tb.Helper()
-	upstream, err := ecrlocal.NewUpstream(ecrlocal.UpstreamOptions{Dir: tb.TempDir()})
+	options := ecrlocal.UpstreamOptions{Dir: tb.TempDir()}
+	for _, apply := range opts {
+		apply(&options)
+	}
+	upstream, err := ecrlocal.NewUpstream(options)
 	if err != nil {
 		tb.Fatalf("starting a registry: %v", err)
 	}
