@@ -74,6 +74,7 @@ func TestDirectImports(t *testing.T) {
 		{"registry", []string{"ref", "failure"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
 		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "registry", "copy"}},
+		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
 		{"trust", []string{"ref", "failure", "registry/library"}},

@@ -39,6 +39,7 @@ follow it with --config FILE.`,
 			_, err = streams.Out.Write(shown)
 			return err
 		}),
+		newImport(streams),
 	)
 	return cmd
 }

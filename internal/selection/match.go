@@ -242,10 +242,10 @@ type tag struct {
 	misfit string // why the tag does not count as a plain version
 }
 
-func readTag(name string, strict bool) tag {
+func readTag(name string, rules *discover.Rules) tag {
 	t := tag{name: name}
-	if strict {
-		t.version, t.isVersion = parseStrict(name)
+	if rules.Strict {
+		t.version, t.isVersion = parseStrict(name, rules.Floating)
 	} else {
 		t.version, t.isVersion = ParseVersion(name)
 	}

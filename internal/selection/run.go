@@ -70,7 +70,7 @@ func (r *run) warn(format string, args ...any) {
 // takeFixed picks what the rules name. Only an excluding term can undo that.
 func (r *run) takeFixed() {
 	for _, pick := range r.fixed {
-		t := readTag(pick.Tag, r.rules.Strict)
+		t := readTag(pick.Tag, &r.rules)
 		if reason := r.excluded(&t, pick.Digest); reason != "" {
 			r.drop(&t, reason)
 			continue
@@ -140,7 +140,7 @@ func (r *run) read(names []string) []tag {
 	names = slices.Compact(names)
 	tags := make([]tag, 0, len(names))
 	for _, name := range names {
-		t := readTag(name, r.rules.Strict)
+		t := readTag(name, &r.rules)
 		if !ref.ValidTag(name) {
 			r.drop(&t, "not a valid tag")
 			continue
@@ -157,7 +157,7 @@ func (r *run) readTarget() []tag {
 	}
 	var tags []tag
 	for _, name := range r.in.Target {
-		tags = append(tags, readTag(name, r.rules.Strict))
+		tags = append(tags, readTag(name, &r.rules))
 	}
 	return tags
 }
@@ -247,7 +247,7 @@ func (r *run) leavesOut() string {
 // anyNamed reports whether term i matches a tag that a literal takes already.
 func (r *run) anyNamed(i int) bool {
 	return slices.ContainsFunc(r.picks, func(p Pick) bool {
-		t := readTag(p.Tag, r.rules.Strict)
+		t := readTag(p.Tag, &r.rules)
 		return r.chooses(i, &t)
 	})
 }

@@ -158,6 +158,9 @@ func TestSelect(t *testing.T) {
 		// the strict reading
 		{name: "strict: a suffix is a pre-release", tags: "semver:ge1.31.0", options: "strict=true", upstream: busybox, want: "1.31.1 1.31.0"},
 		{name: "strict: pre-releases when asked", tags: "semver:ge1.31.0", options: "strict=true prerelease=true", upstream: busybox, want: "1.31.9-musl 1.31.1 1.31.0"},
+		{name: "strict: three numbers", tags: "semver:ge1.0.0", options: "strict=true", upstream: "1 1.2 v1.2 01.2.3 1.2.3 22.04 v2.0.0", want: "v2.0.0 1.2.3"},
+		{name: "strict: fewer where floating tags count", tags: "semver:ge1.0.0", options: "strict=true floating=true", upstream: "1 1.2 v1.2 01.2.3 1.2.3 1.2.3.4 22.04 v2.0.0 20240807 latest", want: "20240807 22.04 v2.0.0 01.2.3 1.2.3 1.2 v1.2 1"},
+		{name: "strict: a suffix needs three numbers", tags: "semver:ge1.0.0", options: "strict=true floating=true prerelease=true", upstream: "1-musl 1.2-musl 1.2.3-musl 1.2.03-musl 1.2.3-", want: "1.2.03-musl 1.2.3-musl"},
 
 		// excluding
 		{name: "excluding wins over a literal", tags: "1.0/1.1/-1.0", upstream: "1.0 1.1", want: "1.1"},
