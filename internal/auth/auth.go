@@ -114,3 +114,25 @@ func (c Chain) Refused(host string, cred Credential) {
 		p.Refused(host, cred)
 	}
 }
+
+// ByHost asks a provider of their own for the hosts it names, and nobody else: what that
+// one says holds, anonymity included. Rest answers for all other hosts.
+type ByHost struct {
+	Hosts map[string]Provider
+	Rest  Provider
+}
+
+// Credential asks the one provider that answers for host.
+func (b ByHost) Credential(ctx context.Context, host string) (Credential, error) {
+	return b.of(host).Credential(ctx, host)
+}
+
+// Refused tells the one provider that answers for host.
+func (b ByHost) Refused(host string, cred Credential) { b.of(host).Refused(host, cred) }
+
+func (b ByHost) of(host string) Provider {
+	if p, ok := b.Hosts[host]; ok {
+		return p
+	}
+	return b.Rest
+}

@@ -118,6 +118,27 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// What is said of a host holds, also where it is anonymity: an operator who writes none
+// means it.
+func TestByHost(t *testing.T) {
+	one, two := auth.Credential{Username: "one"}, auth.Credential{Username: "two"}
+	named, rest := &listening{}, &listening{}
+	by := auth.ByHost{
+		Hosts: map[string]auth.Provider{"a.test": auth.Static{"a.test": one}, "none.test": auth.Anonymous{}, "heard.test": named},
+		Rest:  auth.Chain{rest, auth.Static{"a.test": two, "none.test": two, "b.test": two}},
+	}
+	for host, want := range map[string]auth.Credential{"a.test": one, "none.test": {}, "b.test": two, "c.test": {}} {
+		if got, err := by.Credential(t.Context(), host); err != nil || got != want {
+			t.Errorf("Credential(%s) = %v, %v", host, got, err)
+		}
+	}
+	by.Refused("heard.test", one)
+	by.Refused("b.test", two)
+	if diff := cmp.Diff([][]string{{"heard.test one"}, {"b.test two"}}, [][]string{named.heard, rest.heard}); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "auth.json")

@@ -15,9 +15,8 @@ func newConfig(streams Streams) *cobra.Command {
 		Use:   "config",
 		Short: "Write, check and show configuration files",
 		Long: `The file says what resource tags cannot: other destinations, registries' credentials
-and certificates, path mappings. docs/configuration.md describes it.
-
-This version writes, checks and shows the file. list, copy and sync do not read it yet.`,
+and certificates, path mappings. docs/configuration.md describes it. list and sync
+follow it with --config FILE.`,
 		Example: `  ecr-mirror-sync config init > mirrors.yaml
   ecr-mirror-sync config validate mirrors.yaml
   ecr-mirror-sync config show base.yaml team.yaml`,
@@ -40,6 +39,7 @@ This version writes, checks and shows the file. list, copy and sync do not read 
 			_, err = streams.Out.Write(shown)
 			return err
 		}),
+		newImport(streams),
 	)
 	return cmd
 }
@@ -79,12 +79,18 @@ func onFiles(name, short string, act func(*config.Config) error) *cobra.Command 
 	}
 }
 
-// problems are the lines to print for an error: one, but for a file with several
-// mistakes.
+// problems are the lines to print for an error: one, but for a file or flags with
+// several mistakes.
 func problems(err error) []string {
-	found, ok := errors.AsType[config.Problems](err)
-	if !ok {
-		return []string{oneLine(err)}
+	var found []error
+	if inFile, ok := errors.AsType[config.Problems](err); ok {
+		for _, problem := range inFile {
+			found = append(found, problem)
+		}
+	} else if inFlags, ok := errors.AsType[mistakes](err); ok {
+		found = inFlags
+	} else {
+		found = []error{err}
 	}
 	lines := make([]string, 0, len(found))
 	for _, problem := range found {

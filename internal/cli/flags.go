@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
@@ -19,6 +21,7 @@ import (
 
 // runFlags are the flags that list, copy and sync share.
 type runFlags struct {
+	file       fileFlags
 	batch      string
 	debug      bool
 	dryRun     bool
@@ -38,9 +41,13 @@ type runFlags struct {
 	insecure      []string
 	transport     string
 	maxDuration   time.Duration
+
+	changed func(name string) bool // whether the command line or the environment says something
 }
 
 func (f *runFlags) register(flags *pflag.FlagSet) {
+	f.changed = flags.Changed
+	f.file.register(flags)
 	flags.StringVar(&f.batch, "batch", "8", "images copied at once: `N|all`")
 	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
@@ -64,13 +71,20 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 type settled struct {
 	images int
 	format report.Format
-	keys   discover.Keys
 	route  ecr.Route
 	gate   mirror.Gate
+	file   *config.Config // says nothing where no file is named
+}
+
+// over lets a flag that was given go over the file.
+func (f *runFlags) over(flag string, replace func()) {
+	if f.changed(flag) {
+		replace()
+	}
 }
 
 // settle checks the shared flags. Every error is a usage error.
-func (f *runFlags) settle(changed func(string) bool) (settled, error) {
+func (f *runFlags) settle() (settled, error) {
 	var s settled
 	var err error
 	if s.images, err = parseBatch(f.batch); err != nil {
@@ -79,7 +93,7 @@ func (f *runFlags) settle(changed func(string) bool) (settled, error) {
 	if s.format, err = report.ParseFormat(f.output); err != nil {
 		return s, usageErrorf("--output: %w", err)
 	}
-	if f.renderTable && changed("output") && s.format != report.Table {
+	if f.renderTable && f.changed("output") && s.format != report.Table {
 		return s, usageErrorf("--render-table means --output table, and --output says %s", f.output)
 	}
 	if f.logFormat != "console" && f.logFormat != "json" {
@@ -104,15 +118,26 @@ func (f *runFlags) settle(changed func(string) bool) (settled, error) {
 			return s, usageErrorf("--region %q is no AWS Region, such as eu-central-1", region)
 		}
 	}
-	s.keys = discover.NewKeys(f.imageKey, f.tagKey)
-	for _, p := range f.allowUpstream {
+	if s.file, err = f.file.load(); err != nil {
+		return s, err
+	}
+	s.gate.AllowUpstream, err = f.allowed(s.file)
+	return s, err
+}
+
+// allowed returns the patterns of --allow-upstream, or else of the file.
+func (f *runFlags) allowed(file *config.Config) ([]mirror.AllowPattern, error) {
+	written := file.File.AllowedUpstreams
+	f.over("allow-upstream", func() { written = f.allowUpstream })
+	var patterns []mirror.AllowPattern
+	for _, p := range written {
 		pattern, err := mirror.ParseAllowPattern(p)
 		if err != nil {
-			return s, usageErrorf("--allow-upstream: %w", err)
+			return nil, usageErrorf("--allow-upstream: %w", err)
 		}
-		s.gate.AllowUpstream = append(s.gate.AllowUpstream, pattern)
+		patterns = append(patterns, pattern)
 	}
-	return s, nil
+	return patterns, nil
 }
 
 // parseBatch reads --batch; -1 means all.
@@ -158,50 +183,49 @@ func (f *sourceFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.registryToken, "src-registry-token", "", "bearer `TOKEN` for one upstream registry; rather set $ECR_MIRROR_SYNC_SRC_REGISTRY_TOKEN")
 }
 
-// provider returns the credentials that the flags give, for defaultHost where they name
-// no host. The files that docker and podman read by themselves join only where
-// usualFiles is set: what they hold was not given to this program by anyone.
-func (f *sourceFlags) provider(streams Streams, defaultHost string, usualFiles bool) (auth.Chain, error) {
+// asking is who asks upstream registries, as far as flags say.
+type asking struct {
+	anonymously bool // and nothing else may be used
+	given       auth.Chain
+	file        bool // an auth file was named, which stands for docker's own
+}
+
+// asking returns the credentials that the flags give, for defaultHost where they name no
+// host.
+func (f *sourceFlags) asking(streams Streams, defaultHost string) (asking, error) {
+	var who asking
 	cred, err := f.credential(streams)
 	if err != nil {
-		return nil, err
+		return who, err
 	}
 	if f.certDir != "" {
 		if _, err := os.ReadDir(f.certDir); err != nil {
-			return nil, usageErrorf("--src-cert-dir: %w", err)
+			return who, usageErrorf("--src-cert-dir: %w", err)
 		}
 	}
 	if f.noCreds {
 		if !cred.Anonymous() || f.authFile != "" {
-			return nil, usageErrorf("--src-no-creds goes with no other credential")
+			return who, usageErrorf("--src-no-creds goes with no other credential")
 		}
-		return auth.Chain{}, nil
+		return asking{anonymously: true}, nil
 	}
-	var chain auth.Chain
 	if !cred.Anonymous() {
 		host, err := credentialHost(f.credsFor, defaultHost)
 		if err != nil {
-			return nil, err
+			return who, err
 		}
-		chain = append(chain, auth.Static{host: cred})
+		who.given = append(who.given, auth.Static{host: cred})
 	} else if f.credsFor != "" {
-		return nil, usageErrorf("--src-creds-for names a host and no credential is given for it")
+		return who, usageErrorf("--src-creds-for names a host and no credential is given for it")
 	}
-	path := f.authFile
-	if path == "" {
-		path = os.Getenv("REGISTRY_AUTH_FILE")
-	}
-	switch {
-	case path != "":
+	if path := cmp.Or(f.authFile, os.Getenv("REGISTRY_AUTH_FILE")); path != "" {
 		file, err := auth.OpenFile(path)
 		if err != nil {
-			return nil, usageError{err}
+			return who, usageError{err}
 		}
-		chain = append(chain, file)
-	case usualFiles:
-		chain = append(chain, auth.DefaultFiles())
+		who.given, who.file = append(who.given, file), true
 	}
-	return chain, nil
+	return who, nil
 }
 
 // credentialHost is the host that credentials go to, as references write it.
@@ -262,6 +286,8 @@ type copyFlags struct {
 	precompute     bool
 	exitCode       bool
 	recheck        bool
+	exitOnError    bool
+	maxErrors      int
 
 	prune pruneFlags // sync's alone
 }
@@ -277,7 +303,17 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up on one image after this `DURATION` (0: only when no byte has moved for a minute)")
 	flags.BoolVar(&f.precompute, "dest-precompute-digests", true, "accepted for compatibility: digests are always known before an upload")
 	flags.BoolVar(&f.recheck, "recheck", false, "compare also tags that a rule declares immutable (upstream-options=immutable=GLOB) and the destination has")
+	flags.BoolVar(&f.exitOnError, "exit-on-error", false, "begin nothing new once a row has failed: the same as --max-errors 1")
+	flags.IntVar(&f.maxErrors, "max-errors", 0, "begin nothing new once `N` rows have failed (0: go on, and report)")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
+}
+
+// mostErrors is how many rows may fail before nothing new begins, 0 for any number.
+func (f *copyFlags) mostErrors() int {
+	if f.exitOnError {
+		return 1
+	}
+	return f.maxErrors
 }
 
 // selection reads the platform flags.
@@ -287,7 +323,7 @@ func (f *copyFlags) selection() (discover.Platforms, error) {
 		return discover.Platforms{}, usageErrorf("--platform keeps an index and --override-* picks one image: choose one")
 	}
 	if override {
-		p, err := ref.ParsePlatform(strings.TrimSuffix(orElse(f.os, "linux")+"/"+orElse(f.arch, "amd64")+"/"+f.variant, "/"))
+		p, err := ref.ParsePlatform(strings.TrimSuffix(cmp.Or(f.os, "linux")+"/"+cmp.Or(f.arch, "amd64")+"/"+f.variant, "/"))
 		if err != nil {
 			return discover.Platforms{}, usageErrorf("--override-*: %w", err)
 		}
@@ -316,15 +352,12 @@ func (f *copyFlags) check(dryRun bool) error {
 		return usageErrorf("--exit-code tells of a plan's changes and goes with --dry-run")
 	case f.retryTimes < 0:
 		return usageErrorf("--retry-times %d: expected 0 or more", f.retryTimes)
+	case f.maxErrors < 0:
+		return usageErrorf("--max-errors %d: expected 0 or more", f.maxErrors)
+	case f.exitOnError && f.maxErrors > 1:
+		return usageErrorf("--exit-on-error means --max-errors 1, and --max-errors says %d", f.maxErrors)
 	case f.timeout < 0:
 		return usageErrorf("--timeout %s: expected 0 or more", f.timeout)
 	}
 	return f.prune.check()
-}
-
-func orElse(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }

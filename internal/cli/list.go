@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
@@ -12,45 +11,54 @@ import (
 func newList(streams Streams, code *int) *cobra.Command {
 	var run runFlags
 	var source sourceFlags
+	var subset subsetFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the repositories and tags that resource tags mark for mirroring",
+		Short: "List what resource tags, and mirrors of a file, ask to mirror",
 		Long: `Nothing is compared and nothing is written. Upstream registries are contacted only for
 rules that need their list of tags, such as 1.27.+ .`,
 		Example: `  ecr-mirror-sync list
   ecr-mirror-sync list --region eu-central-1 --region us-east-1 --prefix external
   ecr-mirror-sync list --prefix external/nginx --explain
+  ecr-mirror-sync list --config mirrors.yaml
   ecr-mirror-sync list -o json | jq -r '.rows[] | .source + ":" + .tag'`,
 		Args: noArgs,
 	}
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())
+	subset.register(cmd.Flags())
 	explain := cmd.Flags().Bool("explain", false, "list also the tags that were considered and left out, with the reason")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		*code, err = list(cmd, streams, &run, &source, *explain)
+		*code, err = list(cmd, streams, &run, &source, &subset, *explain)
 		return err
 	}
 	return cmd
 }
 
-func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags, explain bool) (code int, err error) {
+func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags, subset *subsetFlags, explain bool) (code int, err error) {
 	c, err := begin(cmd.Flags(), streams, run)
 	if err != nil {
 		return 0, err
 	}
 	defer c.progress.Close()
-	upstream, err := source.provider(streams, "docker.io", false)
+	upstream, err := source.asking(streams, "docker.io")
+	if err != nil {
+		return 0, err
+	}
+	some, err := subset.parse()
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := run.withBudget(cmd.Context())
 	defer cancel()
-	w, err := wire(ctx, wireOptions{run: run, upstream: upstream, certDir: source.certDir, retryTimes: 3, readOnly: true, log: c.log})
+	opts := c.reach(upstream, source.certDir)
+	opts.retryTimes, opts.readOnly = 3, true
+	w, err := wire(ctx, opts)
 	if err != nil {
 		return 0, err
 	}
 	defer closing(w, &err)
-	runner := &mirror.Runner{Finder: c.finder(w), Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
+	runner := &mirror.Runner{Finder: c.finder(w, some), Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
 	lines, warnings, err := runner.List(ctx)
 	if err != nil {
 		return 0, ended(ctx, err)
@@ -62,6 +70,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 			failed++
 		}
 		listings = append(listings, report.Listed{
+			Mirror:      l.Mirror.Name,
 			Source:      ref.Reference{Repository: l.Mirror.Upstream, Tag: l.Tag},
 			Destination: ref.Reference{Repository: l.Mirror.Target, Tag: l.Tag},
 			Term:        l.Term,
@@ -71,7 +80,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 			Err:         l.Err,
 		})
 	}
-	r := report.FromListing(c.facts(ctx, 0), listings, warnings)
+	r := report.FromListing(c.facts(ctx, runner.ManifestsRead()), listings, warnings)
 	c.progress.Close()
 	if err := c.print(r); err != nil {
 		return 0, err
@@ -88,16 +97,6 @@ func codeOfListing(rows, failed int) int {
 		return exitNothingDone
 	}
 	return exitSomeFailed
-}
-
-// finder looks for resource tags as the flags say.
-func (c *command) finder(w *wiring) mirror.Finder {
-	return ecr.NewFinder(w.session, w.registries, ecr.FinderOptions{
-		Keys:    c.settled.keys,
-		Regions: c.run.regions,
-		Prefix:  c.run.prefix,
-		Route:   c.settled.route,
-	})
 }
 
 // gate is what rules may command: the flags' patterns, and never a private ECR.

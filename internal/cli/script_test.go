@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -132,6 +133,7 @@ func (s *stage) commands() map[string]command {
 		"create":    s.create,
 		"tag":       s.tag,
 		"untag":     s.untag,
+		"tagged":    s.tagged,
 		"immutable": s.immutable,
 		"drop":      s.drop,
 		"same":      s.same,
@@ -151,7 +153,23 @@ func (s *stage) commands() map[string]command {
 		"interrupt": s.interrupt,
 		"proxy":     s.proxy,
 		"golden":    s.golden,
+		"fill":      fill,
+		"separate":  s.separate,
 		"withdraw":  s.withdraw,
+	}
+}
+
+// fill FILE… puts the values of environment variables into files, where they stand as
+// $NAME; $$ is a dollar sign.
+func fill(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), func(variable string) string {
+			if variable == "$" {
+				return "$"
+			}
+			return ts.Getenv(variable)
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 	}
 }
 
@@ -236,13 +254,27 @@ func (s *stage) createIn(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, err)
 }
 
-// create-as ACCOUNT NAME [KEY=VALUE…] is create in another account.
+// create-as ACCOUNT[/REGION] NAME [KEY=VALUE…] is create in another account.
 func (s *stage) createAs(ts *testscript.TestScript, neg bool, args []string) {
+	account, region, _ := strings.Cut(args[0], "/")
 	tags := map[string]string{}
 	for _, t := range resourceTags(args[2:]) {
 		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
-	check(ts, neg, s.ecr.CreateRepository(args[1], ecrlocal.RepositoryOptions{Account: args[0], Tags: tags}))
+	check(ts, neg, s.ecr.CreateRepository(args[1], ecrlocal.RepositoryOptions{Account: account, Region: region, Tags: tags}))
+}
+
+// separate VARIABLE REGION [ACCOUNT] gives a registry an address of its own, and puts it
+// into an environment variable.
+func (s *stage) separate(ts *testscript.TestScript, _ bool, args []string) {
+	region, account := registryOf(args[1:])
+	ts.Setenv(args[0], s.ecr.Separate(s.t, account, region))
+}
+
+// registryOf reads [REGION [ACCOUNT]]; "" is the default.
+func registryOf(args []string) (region, account string) {
+	args = append(args, "", "")
+	return args[0], args[1]
 }
 
 // many N NAME [KEY=VALUE…] creates the repositories NAME-1 to NAME-N.
@@ -266,6 +298,22 @@ func (s *stage) untag(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, err)
 }
 
+// tagged NAME [KEY=VALUE…] insists that a repository has these resource tags and no
+// others.
+func (s *stage) tagged(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := s.api.ListTagsForResource(s.t.Context(), &ecr.ListTagsForResourceInput{ResourceArn: s.arn(args[0])})
+	ts.Check(err)
+	var have []string
+	for _, t := range out.Tags {
+		have = append(have, aws.ToString(t.Key)+"="+aws.ToString(t.Value))
+	}
+	want := slices.Sorted(slices.Values(args[1:]))
+	slices.Sort(have)
+	if !slices.Equal(have, want) {
+		ts.Fatalf("%s has the resource tags %q, and %q were expected", args[0], have, want)
+	}
+}
+
 // immutable NAME makes a repository's tags immutable.
 func (s *stage) immutable(ts *testscript.TestScript, neg bool, args []string) {
 	_, err := s.api.PutImageTagMutability(s.t.Context(), &ecr.PutImageTagMutabilityInput{
@@ -280,12 +328,18 @@ func (s *stage) drop(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, err)
 }
 
-// same UPSTREAM:TAG ECR:TAG walks both, re-hashes every blob, and insists that they are
-// the same image, complete.
+// same UPSTREAM:TAG ECR:TAG [REGION [ACCOUNT]] walks both, re-hashes every blob, and
+// insists that they are the same image, complete. The second may be upstream's, too, as
+// upstream/NAME:TAG.
 func (s *stage) same(ts *testscript.TestScript, neg bool, args []string) {
 	original := s.walk(ts, s.upstream.direct, args[0], "")
-	mirrored := s.walk(ts, s.ecr.URL, args[1], s.token(ts))
-	check(ts, neg, walker.Same(original, mirrored))
+	region, account := registryOf(args[2:])
+	base, password := s.ecr.URL, s.ecr.Password(account, region)
+	name, there := strings.CutPrefix(args[1], "upstream/")
+	if there {
+		base, password = s.upstream.direct, ""
+	}
+	check(ts, neg, walker.Same(original, s.walk(ts, base, name, password)))
 }
 
 func (s *stage) walk(ts *testscript.TestScript, base, name, password string) walker.Report {

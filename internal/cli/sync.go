@@ -17,9 +17,10 @@ func newSync(streams Streams, code *int) *cobra.Command {
 	var run runFlags
 	var source sourceFlags
 	var copying copyFlags
+	var subset subsetFlags
 	cmd := &cobra.Command{
 		Use:   "sync",
-		Short: "Bring every tagged repository up to date with its upstream",
+		Short: "Bring tagged repositories, and mirrors of a file, up to date with their upstreams",
 		Long: `The whole run is planned before its first write. An unchanged image costs one HEAD
 upstream. A changed one is copied by digest, children before their index, and its tag
 is written last and read back.
@@ -27,6 +28,7 @@ is written last and read back.
 ` + seedDifferences,
 		Example: `  ecr-mirror-sync sync --dry-run --insecure-policy
   ecr-mirror-sync sync --policy policy.json --prefix external
+  ecr-mirror-sync sync --config mirrors.yaml --only 'nginx|postgres' --insecure-policy
   ecr-mirror-sync sync --insecure-policy --platform linux/amd64,linux/arm64
   ECR_MIRROR_SYNC_SRC_CREDS=user:token ecr-mirror-sync sync --insecure-policy
   ecr-mirror-sync sync --dry-run --exit-code -o markdown --insecure-policy >> "$GITHUB_STEP_SUMMARY"`,
@@ -35,6 +37,7 @@ is written last and read back.
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())
 	copying.register(cmd.Flags())
+	subset.register(cmd.Flags())
 	copying.prune.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
@@ -42,12 +45,16 @@ is written last and read back.
 			return err
 		}
 		defer c.progress.Close()
-		upstream, err := source.provider(streams, "docker.io", false)
+		upstream, err := source.asking(streams, "docker.io")
 		if err != nil {
 			return err
 		}
-		*code, err = c.mirror(cmd.Context(), &copying, wireOptions{upstream: upstream, certDir: source.certDir},
-			func(_ context.Context, w *wiring) (mirror.Finder, error) { return c.finder(w), nil })
+		some, err := subset.parse()
+		if err != nil {
+			return err
+		}
+		*code, err = c.mirror(cmd.Context(), &copying, c.reach(upstream, source.certDir),
+			func(_ context.Context, w *wiring) (mirror.Finder, error) { return c.finder(w, some), nil })
 		return err
 	}
 	return cmd

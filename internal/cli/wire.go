@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
@@ -10,7 +11,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -29,20 +33,24 @@ const (
 
 // wiring is everything that a run talks through. Close ends it.
 type wiring struct {
+	opts       wireOptions
 	session    *ecr.Session
 	registries *ecr.Registries
 	source     registry.Source
 	target     registry.Target
+	lister     *listing.Lister
 	judged     library.Options // how a trust policy's signatures are read
 	close      []func() error
 }
 
-// wireOptions are the parts of a command's flags that wiring needs.
+// wireOptions are the parts of a command's flags and file that wiring needs.
 type wireOptions struct {
 	run        *runFlags
-	upstream   auth.Chain // credentials for upstream registries
-	named      bool       // whether an operator named the upstream, so that ECR passwords may be used for it
-	files      bool       // whether docker's own auth files serve destinations that are not ECR
+	file       *config.Config
+	upstream   asking
+	passwords  bool // whether an operator names upstreams, so that ECR passwords may be used for them
+	named      bool // whether operators alone do, so that docker's own auth files may be used for them too
+	files      bool // whether docker's own auth files serve destinations that are not ECR
 	certDir    string
 	retryTimes int
 	readOnly   bool
@@ -52,7 +60,7 @@ type wireOptions struct {
 // wire opens AWS and prepares both sides. It contacts no registry.
 func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	session, err := ecr.Open(ctx, ecr.Options{
-		RoleARN:    o.run.roleARN,
+		Role:       ecr.Role{ARN: o.run.roleARN},
 		RegistryID: o.run.registryID,
 		UserAgent:  "ecr-mirror-sync",
 		Log:        o.log,
@@ -60,22 +68,23 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wiring{session: session, registries: ecr.NewRegistries(session, nil)}
-	insecure := func(host string) bool { return slices.Contains(o.run.insecure, host) }
-	upstream := o.upstream
-	if o.named {
-		upstream = append(auth.Chain{w.registries}, upstream...)
+	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil)}
+	upstream, err := w.upstream()
+	if err != nil {
+		return nil, err
 	}
-	destination := auth.Chain{w.registries}
-	if o.files {
-		destination = append(destination, auth.DefaultFiles())
+	destination, err := w.destination()
+	if err != nil {
+		return nil, err
 	}
-	sources := w.client(o, upstream, insecure, o.certDir)
-	targets := w.client(o, destination, insecure, "")
+	settings := settingsOf(o.file, o.run.insecure, o.certDir)
+	sources := w.client(upstream, settings)
+	targets := w.client(destination, settingsOf(o.file, o.run.insecure, ""))
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
-	w.judged = o.library(upstream, insecure, o.certDir)
+	w.judged = o.library(upstream, settings)
+	w.lister = w.listers(sources, upstream)
 	if o.run.transport == "library" {
-		w.throughLibrary(sources, o.library(destination, insecure, ""))
+		w.throughLibrary(sources, o.library(destination, settingsOf(o.file, o.run.insecure, "")))
 	}
 	if o.readOnly {
 		w.target = registry.ReadOnly(w.target)
@@ -83,25 +92,56 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	return w, nil
 }
 
+// upstream returns who asks upstream registries: who the flags say, else who the file
+// says, else, where only operators name upstreams, who the machine is.
+func (w *wiring) upstream() (auth.Provider, error) {
+	if w.opts.upstream.anonymously {
+		return auth.Anonymous{}, nil
+	}
+	var machine auth.Chain
+	if w.opts.passwords {
+		machine = append(machine, w.registries)
+	}
+	if w.opts.named && !w.opts.upstream.file {
+		machine = append(machine, auth.DefaultFiles())
+	}
+	said, err := credentials(w.opts.file, machine)
+	return append(slices.Clone(w.opts.upstream.given), said), err
+}
+
+// destination returns who writes.
+func (w *wiring) destination() (auth.Provider, error) {
+	machine := auth.Chain{w.registries}
+	if w.opts.files {
+		machine = append(machine, auth.DefaultFiles())
+	}
+	return credentials(w.opts.file, machine)
+}
+
 // client makes one side's transport. The sides do not share one, so that neither can
 // be given the other's credentials.
-func (w *wiring) client(o wireOptions, credentials auth.Provider, insecure func(string) bool, certDir string) *transport.Client {
+func (w *wiring) client(from auth.Provider, settings func(string) registry.Settings) *transport.Client {
 	c := transport.New(transport.Options{
-		Credentials: credentials,
-		Insecure:    insecure,
-		CertDir:     certDir,
-		UserAgent:   "ecr-mirror-sync/" + version,
-		RetryTimes:  o.retryTimes,
-		ManifestWrites: func(host string) *rate.Limiter {
-			if _, isECR := w.registries.Locate(host); isECR {
-				return rate.NewLimiter(manifestWrites, manifestWritesBurst)
-			}
-			return nil
-		},
-		Log: o.log,
+		Credentials:    from,
+		Settings:       settings,
+		UserAgent:      "ecr-mirror-sync/" + version,
+		RetryTimes:     w.opts.retryTimes,
+		ManifestWrites: w.pace,
+		Log:            w.opts.log,
 	})
 	w.close = append(w.close, c.Close)
 	return c
+}
+
+// pace returns how fast manifests are written at a host.
+func (w *wiring) pace(host string) *rate.Limiter {
+	if most := w.opts.file.File.Registries[host].Limits.ManifestWritesPerSecond; most > 0 {
+		return rate.NewLimiter(rate.Limit(most), max(1, min(manifestWritesBurst, int(most))))
+	}
+	if _, isECR := w.registries.Locate(host); isECR {
+		return rate.NewLimiter(manifestWrites, manifestWritesBurst)
+	}
+	return nil
 }
 
 // throughLibrary moves content through containers/image's own transport instead.
@@ -111,14 +151,52 @@ func (w *wiring) throughLibrary(sources registry.Target, destination library.Opt
 	w.close = append(w.close, from.Close, to.Close)
 }
 
-func (o wireOptions) library(credentials auth.Provider, insecure func(string) bool, certDir string) library.Options {
+func (o wireOptions) library(from auth.Provider, settings func(string) registry.Settings) library.Options {
 	return library.Options{
-		Credentials: credentials,
-		Insecure:    func(host string) bool { return transport.IsLoopback(host) || insecure(host) },
-		CertDir:     certDir,
-		UserAgent:   "ecr-mirror-sync/" + version,
-		RetryTimes:  o.retryTimes,
+		Credentials: from,
+		Settings: func(host string) registry.Settings {
+			s := settings(host)
+			if s.Security == registry.Verified && transport.IsLoopback(host) {
+				s.Security = registry.Insecure // as the native transport has it
+			}
+			return s
+		},
+		UserAgent:  "ecr-mirror-sync/" + version,
+		RetryTimes: o.retryTimes,
 	}
+}
+
+// listers returns the ways in which registries are asked for their repositories.
+func (w *wiring) listers(catalog registry.Lister, upstream auth.Provider) *listing.Lister {
+	hub := dockerhub.New(dockerhub.Options{
+		Credentials: upstream, UserAgent: "ecr-mirror-sync/" + version, RetryTimes: w.opts.retryTimes, Log: w.opts.log,
+	})
+	w.close = append(w.close, hub.Close)
+	return listing.New(listing.Options{Catalog: catalog, ECR: listingECR{w}, Hub: hub})
+}
+
+// listingECR lists ECR's registries, also that of an emulator.
+type listingECR struct{ *wiring }
+
+func (p listingECR) PublicRepositories(ctx context.Context) iter.Seq2[string, error] {
+	return p.registries.PublicRepositories(ctx)
+}
+
+func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
+	if err := p.know(ctx, host, p.session.Region()); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return p.registries.Repositories(ctx, host)
+}
+
+// search returns what looks for resource tags in one scope.
+func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
+	return ecr.NewFinder(w.session.As(ecr.Role{ARN: s.Role}, s.Account), w.registries, ecr.FinderOptions{
+		Keys:     s.Keys(),
+		Regions:  s.Regions,
+		Prefixes: s.Prefixes,
+		Route:    c.settled.route,
+	})
 }
 
 func (w *wiring) Close() error {

@@ -35,6 +35,7 @@ type Options struct {
 	Images     int           // images copied at once; 0 means 8, -1 means all
 	RetryTimes int           // attempts for a blob after the first
 	Timeout    time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
+	MaxErrors  int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
 	Events     Events
 	Log        *zap.Logger // nil means no logging
 }
@@ -71,6 +72,8 @@ type Copier struct {
 
 	sources      flights[ref.Repository, imagetypes.ImageSource]
 	destinations flights[ref.Repository, imagetypes.ImageDestination]
+
+	failed atomic.Int64 // actions
 
 	mu     sync.Mutex
 	opened []io.Closer
@@ -119,8 +122,12 @@ func (c *Copier) Close() error {
 // what is under way stops, and both are Pending: their tags are what they were. Only
 // where a tag was being written just then is it still looked at, for some seconds, and
 // the result is what was found.
+//
+// Where errors are limited, those that the plan brings along count. What is under way
+// when the limit is reached is finished; the rest is Pending.
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
+	c.failed.Store(int64(p.Count(plan.Failed)))
 	var g errgroup.Group
 	g.SetLimit(c.opts.Images)
 	for i, a := range p.Actions {
@@ -142,6 +149,9 @@ func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
 	if ctx.Err() != nil {
 		return pending(ctx, a)
 	}
+	if failed := c.failed.Load(); c.opts.MaxErrors > 0 && failed >= int64(c.opts.MaxErrors) {
+		return plan.Result{Action: a, Status: plan.Pending, Reason: fmt.Sprintf("not begun: %d failed, and the run ends at %d", failed, c.opts.MaxErrors)}
+	}
 	if c.opts.Events.Started != nil {
 		c.opts.Events.Started(a)
 	}
@@ -150,6 +160,9 @@ func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
 	result := c.attempt(ctx, a, &moved)
 	result.Bytes = moved.Load()
 	result.Duration = time.Since(began)
+	if result.Status == plan.HasFailed {
+		c.failed.Add(1)
+	}
 	if c.opts.Events.Finished != nil {
 		c.opts.Events.Finished(result)
 	}

@@ -402,6 +402,46 @@ func TestEvents(t *testing.T) {
 
 // The number of images copied at once is what was asked for: with all at once, every
 // one of them is under way before the first can end.
+// What has begun is finished, what has not is Pending, and what the plan could not
+// decide counts.
+func TestMaxErrors(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		most int
+		want []plan.Status
+	}{
+		"no limit":         {0, []plan.Status{plan.HasFailed, plan.HasFailed, plan.Copied, plan.HasFailed, plan.Copied}},
+		"the plan's error": {1, []plan.Status{plan.HasFailed, plan.Pending, plan.Pending, plan.Pending, plan.Pending}},
+		"two":              {2, []plan.Status{plan.HasFailed, plan.HasFailed, plan.Pending, plan.Pending, plan.Pending}},
+		"three":            {3, []plan.Status{plan.HasFailed, plan.HasFailed, plan.Copied, plan.HasFailed, plan.Pending}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, node := newWorld(t, distribution(t), distribution(t), nil), imagetest.Image(amd64, imagetest.Layer("l", 100))
+			w.push(w.up, "team/app", "1.0", node)
+			actions := make([]plan.Action, 5)
+			for i := range actions {
+				actions[i] = w.action("team/app", fmt.Sprintf("%d.0", i), node)
+			}
+			actions[0].Verb = plan.Failed
+			for _, i := range []int{1, 3} {
+				missing := imagetest.Image(amd64, imagetest.Layer(fmt.Sprint("missing", i), 100))
+				actions[i] = w.action("team/app", fmt.Sprintf("%d.0", i), missing)
+			}
+			var got []plan.Status
+			for _, r := range w.run(t.Context(), copy.Options{Images: 1, MaxErrors: test.most}, actions...) {
+				got = append(got, r.Status)
+				if r.Status == plan.Pending && !strings.Contains(r.Reason, "not begun: ") {
+					t.Errorf("reason %q", r.Reason)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestImagesAtOnce(t *testing.T) {
 	const images = 10
 	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, 8}, {-1, images}} {

@@ -228,7 +228,12 @@ func (w *world) throughLibrary() *world {
 			w.up.host:   {Username: w.up.username, Password: auth.Secret(w.up.password)},
 			w.down.host: {Username: w.down.username, Password: auth.Secret(w.down.password)},
 		},
-		Insecure: transport.IsLoopback,
+		Settings: func(host string) registry.Settings {
+			if transport.IsLoopback(host) {
+				return registry.Settings{Security: registry.Insecure}
+			}
+			return registry.Settings{}
+		},
 	})
 	w.t.Cleanup(func() {
 		if err := target.Close(); err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
@@ -59,7 +58,7 @@ func notDeleted(f types.ImageFailure) error {
 	case types.ImageFailureCodeImageNotFound:
 		kind = registry.ErrNotFound
 	case types.ImageFailureCodeImageReferencedByManifestList:
-		kind = failure.ErrForbidden
+		kind = registry.ErrForbidden
 	default:
 	}
 	return fmt.Errorf("ecr:BatchDeleteImage: %s: %s: %w", f.FailureCode, oneLine(aws.ToString(f.FailureReason)), kind)

@@ -24,12 +24,14 @@ type Verb string
 // The verbs. Blocked waits for a person: the reason says for what. Failed could not be
 // planned: trying again may help, or correcting what the reason names. Present was not
 // compared: the tag is at the destination, and its rule says that it never changes.
+// Drifted differs from upstream, and its rule says to leave it as it is.
 // Prune removes a tag that no rule wants; Stale leaves such a tag, and says why.
 const (
 	Copy    Verb = "copy"
 	Update  Verb = "update"
 	InSync  Verb = "in-sync"
 	Present Verb = "present"
+	Drifted Verb = "drifted"
 	Prune   Verb = "prune"
 	Stale   Verb = "stale"
 	Blocked Verb = "blocked"
@@ -131,10 +133,11 @@ func decide(w Wanted) Action {
 		a.Verb, a.Reason = InSync, "same digest"
 	case w.Have == "":
 		a.Verb, a.Reason = Copy, "missing at destination"
+	case !w.Mirror.Options.Replace:
+		// Before immutability, which only matters to who wants to write.
+		a.Verb, a.Reason = Drifted, "upstream moved; replace is off"
 	case !w.Mirror.Tags.Allows(w.Tag):
 		a.Verb, a.Reason = Blocked, "tag is immutable at destination and upstream moved"
-	case !w.Mirror.Options.Replace:
-		a.Verb, a.Reason = Blocked, "upstream moved and replace=false keeps what is there"
 	default:
 		a.Verb, a.Reason = Update, "upstream moved"
 	}
@@ -179,6 +182,11 @@ func MirrorStopped(m discover.Mirror, err error) Action {
 	return Action{From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}, Mirror: m}.Stop(err)
 }
 
+// Clash is the error of a destination tag that two rules want. It names both places.
+func Clash(a, b discover.Mirror) error {
+	return fmt.Errorf("two rules want this tag: %s from %s, and %s from %s", a.Origin.Place, a.Upstream, b.Origin.Place, b.Upstream)
+}
+
 // refuseClashes fails every action on a destination tag that more than one wants.
 func refuseClashes(sorted []Action) {
 	for i := 1; i < len(sorted); i++ {
@@ -186,7 +194,7 @@ func refuseClashes(sorted []Action) {
 		if a.To != b.To || a.To.Tag == "" {
 			continue
 		}
-		err := fmt.Errorf("two mirrors want this tag: from %s and from %s", a.From, b.From)
+		err := Clash(a.Mirror, b.Mirror)
 		*a, *b = a.Stop(err), b.Stop(err)
 	}
 }
@@ -224,6 +232,7 @@ const (
 	Updated      Status = "updated"
 	StaysInSync  Status = "in-sync"
 	StaysPresent Status = "present"
+	StaysDrifted Status = "drifted"
 	Pruned       Status = "pruned"
 	StaysStale   Status = "stale"
 	StaysBlocked Status = "blocked"
@@ -244,6 +253,9 @@ type Result struct {
 
 // Unchanged is the result of an action that changes nothing, or of any in a dry run.
 func Unchanged(a Action) Result {
-	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned, Prune: Planned, Stale: StaysStale}[a.Verb]
+	status := map[Verb]Status{
+		InSync: StaysInSync, Present: StaysPresent, Drifted: StaysDrifted, Stale: StaysStale, Blocked: StaysBlocked, Failed: HasFailed,
+		Copy: Planned, Update: Planned, Prune: Planned,
+	}[a.Verb]
 	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
 }

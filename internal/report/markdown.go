@@ -76,7 +76,7 @@ func writeMarkdownRow(b *strings.Builder, cells []string) {
 // urgency orders statuses by who has to look at them.
 func urgency(s Status) int {
 	order := []Status{
-		StatusFailed, StatusBlocked, StatusNotDone, StatusPruned, StatusUpdated, StatusCopied,
+		StatusFailed, StatusBlocked, StatusNotDone, StatusDrifted, StatusPruned, StatusUpdated, StatusCopied,
 		StatusWouldPrune, StatusWouldUpdate, StatusWouldCopy, StatusStale, StatusListed, StatusInSync, StatusPresent, StatusLeftOut,
 	}
 	return slices.Index(order, s)

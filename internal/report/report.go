@@ -47,6 +47,7 @@ type Report struct {
 // Row is one destination tag, or a whole repository where none of its tags could be
 // told. Digests are whole, and "" where they are not known or nothing is there.
 type Row struct {
+	Mirror         string     `json:"mirror"`         // its name, as --only knows it; "" where it has none
 	Source         string     `json:"source"`         // upstream repository
 	SourceTag      string     `json:"sourceTag"`      // differs from Tag only where a copy renames
 	Destination    string     `json:"destination"`    // destination repository
@@ -76,6 +77,7 @@ const (
 	StatusUpdated     Status = "updated"
 	StatusInSync      Status = "in-sync"
 	StatusPresent     Status = "present"
+	StatusDrifted     Status = "drifted"
 	StatusPruned      Status = "pruned"
 	StatusStale       Status = "stale"
 	StatusBlocked     Status = "blocked"
@@ -145,6 +147,7 @@ func FromPlan(run Run, p plan.Plan) Report {
 // Listed is one tag that a rule names, or the repository whose rule cannot be
 // followed, with Err saying why.
 type Listed struct {
+	Mirror      string // its name
 	Source      ref.Reference
 	Destination ref.Reference
 	Term        string // what chose the tag, or why it was left out
@@ -188,6 +191,7 @@ func unreached(a plan.Action) plan.Result {
 func resultRow(result plan.Result) Row {
 	a := result.Action
 	row := Row{
+		Mirror:         a.Mirror.Name,
 		Source:         a.From.Repository.String(),
 		SourceTag:      a.From.Tag,
 		Destination:    a.To.Repository.String(),
@@ -220,6 +224,8 @@ func statusOf(result plan.Result) Status {
 		return StatusInSync
 	case plan.StaysPresent:
 		return StatusPresent
+	case plan.StaysDrifted:
+		return StatusDrifted
 	case plan.Pruned:
 		return StatusPruned
 	case plan.StaysStale:
@@ -277,6 +283,7 @@ func platforms(p discover.Platforms) string {
 
 func listingRow(l Listed) Row {
 	row := Row{
+		Mirror:         l.Mirror,
 		Source:         l.Source.Repository.String(),
 		SourceTag:      l.Source.Tag,
 		Destination:    l.Destination.Repository.String(),
@@ -314,6 +321,7 @@ type Totals struct {
 	Updated     int   `json:"updated"`
 	InSync      int   `json:"inSync"`
 	Present     int   `json:"present"`
+	Drifted     int   `json:"drifted"`
 	Pruned      int   `json:"pruned"`
 	Stale       int   `json:"stale"`
 	Blocked     int   `json:"blocked"`
@@ -350,6 +358,8 @@ func (t *Totals) count(s Status) *int {
 		return &t.InSync
 	case StatusPresent:
 		return &t.Present
+	case StatusDrifted:
+		return &t.Drifted
 	case StatusPruned:
 		return &t.Pruned
 	case StatusStale:

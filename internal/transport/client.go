@@ -20,26 +20,25 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
 // Options tunes a Client. The zero Options reads public registries anonymously.
 type Options struct {
 	Credentials auth.Provider // nil means anonymous
 
-	// Insecure reports that a host named by the operator may speak plain HTTP or show
-	// a certificate nobody signed. Nil means none may. Hosts on loopback always may,
-	// as in Docker.
-	Insecure func(host string) bool
+	// Settings returns what is particular about a host, as references write it. Nil
+	// means nothing is. Hosts on loopback may always do without TLS, as in Docker.
+	Settings func(host string) registry.Settings
 
-	CertDir   string // *.crt, *.cert and *.key for TLS, in addition to the system's
 	UserAgent string
 
 	RetryTimes     int           // attempts after the first, for everything but blob streams
 	RequestTimeout time.Duration // for one request that carries no blob; 0 means a minute
 	Stall          time.Duration // without a byte moving, for blob streams; 0 means a minute
 
-	SmallRequests int // requests without a blob at once, for each host; 0 means 128
-	BlobStreams   int // blobs read at once, and blobs written at once, for each host; 0 means 64
+	SmallRequests int // requests without a blob at once, for a host whose Settings do not say; 0 means 128
+	BlobStreams   int // blobs read at once, and blobs written at once, likewise; 0 means 64
 
 	// ManifestWrites paces manifest PUTs on a host: ECR allows 10 a second for an
 	// account and Region. Nil, or a nil answer, means no pacing. It is called once for
@@ -65,8 +64,8 @@ func New(opts Options) *Client {
 	if opts.Credentials == nil {
 		opts.Credentials = auth.Anonymous{}
 	}
-	if opts.Insecure == nil {
-		opts.Insecure = func(string) bool { return false }
+	if opts.Settings == nil {
+		opts.Settings = func(string) registry.Settings { return registry.Settings{} }
 	}
 	if opts.RequestTimeout == 0 {
 		opts.RequestTimeout = time.Minute

@@ -54,8 +54,8 @@ func (w *world) serve(host string, handler http.HandlerFunc) *journal {
 // client returns a Client for the hosts of the world, which may all be plain HTTP.
 func (w *world) client(opts transport.Options) *transport.Client {
 	w.t.Helper()
-	if opts.Insecure == nil {
-		opts.Insecure = func(string) bool { return true }
+	if opts.Settings == nil {
+		opts.Settings = everywhere(registry.Settings{Security: registry.Insecure})
 	}
 	c := transport.New(opts.Over(w.dial))
 	w.t.Cleanup(func() { _ = c.Close() })

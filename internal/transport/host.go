@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -40,6 +42,9 @@ type host struct {
 
 func newHost(name string, opts Options) (*host, error) {
 	address := apiAddress(name)
+	settings := opts.Settings(name)
+	opts.SmallRequests = cmp.Or(settings.SmallRequests, opts.SmallRequests)
+	opts.BlobStreams = cmp.Or(settings.BlobStreams, opts.BlobStreams)
 	connections, err := newConnections(name, address, opts)
 	if err != nil {
 		return nil, err
@@ -80,7 +85,7 @@ func apiAddress(name string) string {
 // not be verified, or that it may see a client certificate, says nothing about them.
 type connections struct {
 	address  string
-	insecure func(host string) bool
+	security func(host string) registry.Security
 
 	home    *http.Transport // to the registry itself
 	strict  *http.Transport // to others
@@ -88,27 +93,52 @@ type connections struct {
 }
 
 func newConnections(name, address string, opts Options) (*connections, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if opts.CertDir != "" {
-		if _, err := os.Stat(opts.CertDir); err != nil { // which the library takes for an empty one
-			return nil, fmt.Errorf("certificates: %w: %w", err, registry.ErrPermanent)
-		}
-		if err := tlsclientconfig.SetupCertificates(opts.CertDir, config); err != nil {
-			return nil, fmt.Errorf("certificates in %s: %w: %w", opts.CertDir, err, registry.ErrPermanent)
-		}
+	config, err := tlsConfig(opts.Settings(name))
+	if err != nil {
+		return nil, err
 	}
 	others := config.Clone()
 	others.Certificates = nil
-	config.InsecureSkipVerify = opts.mayBeInsecure(name) // named by the operator, or loopback, as Docker allows
+	config.InsecureSkipVerify = opts.security(name).AnyCertificate() // named by the operator, or loopback, as Docker allows
 	unverified := others.Clone()
 	unverified.InsecureSkipVerify = true
 	return &connections{
 		address:  address,
-		insecure: opts.mayBeInsecure,
+		security: opts.security,
 		home:     newTransport(config, opts),
 		strict:   newTransport(others, opts),
 		lenient:  newTransport(unverified, opts),
 	}, nil
+}
+
+// tlsConfig trusts the authorities that the settings name beside the system's, and shows
+// the client certificate that they hold.
+func tlsConfig(s registry.Settings) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CertDir != "" {
+		if _, err := os.Stat(s.CertDir); err != nil { // which the library takes for an empty one
+			return nil, fmt.Errorf("certificates: %w: %w", err, registry.ErrPermanent)
+		}
+		if err := tlsclientconfig.SetupCertificates(s.CertDir, config); err != nil {
+			return nil, fmt.Errorf("certificates in %s: %w: %w", s.CertDir, err, registry.ErrPermanent)
+		}
+	}
+	if s.CA == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(s.CA)
+	if err != nil {
+		return nil, fmt.Errorf("certificates: %w: %w", err, registry.ErrPermanent)
+	}
+	if config.RootCAs == nil {
+		if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("the system's certificates: %w: %w", err, registry.ErrPermanent)
+		}
+	}
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM: %w", s.CA, registry.ErrPermanent)
+	}
+	return config, nil
 }
 
 func newTransport(config *tls.Config, opts Options) *http.Transport {
@@ -142,7 +172,7 @@ func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case sameHost(req.URL, c.address):
 		return c.home.RoundTrip(req)
-	case c.insecure(req.URL.Host):
+	case c.security(req.URL.Host).AnyCertificate():
 		return c.lenient.RoundTrip(req)
 	}
 	return c.strict.RoundTrip(req)

@@ -15,12 +15,17 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
 )
 
-// mayBeInsecure reports whether a host may speak plain HTTP or skip verification.
-func (o Options) mayBeInsecure(name string) bool {
-	return IsLoopback(name) || o.Insecure(name)
+// security says what of TLS a host may do without.
+func (o Options) security(name string) registry.Security {
+	said := o.Settings(name).Security
+	if said == registry.Verified && IsLoopback(name) {
+		return registry.Insecure
+	}
+	return said
 }
 
 // IsLoopback reports whether a registry host is this machine by its name alone.
@@ -80,8 +85,12 @@ func (s *scheme) get(ctx context.Context) (string, error) {
 // credentials. A host that may not be insecure never becomes plain text, however its
 // TLS breaks.
 func (h *host) probeScheme(ctx context.Context) (string, error) {
-	if !h.opts.mayBeInsecure(h.name) {
+	switch h.opts.security(h.name) {
+	case registry.Verified, registry.Unverified:
 		return "https", nil
+	case registry.Plain:
+		return "http", nil
+	case registry.Insecure:
 	}
 	_, err := h.ping(ctx, "https")
 	switch {

@@ -54,8 +54,19 @@ func ask(t *testing.T, opts transport.Options, host string) error {
 	return err
 }
 
-func named(names ...string) func(string) bool {
-	return func(host string) bool { return slices.Contains(names, host) }
+// named are settings by which these hosts may do without TLS.
+func named(names ...string) func(string) registry.Settings {
+	return func(host string) registry.Settings {
+		if slices.Contains(names, host) {
+			return registry.Settings{Security: registry.Insecure}
+		}
+		return registry.Settings{}
+	}
+}
+
+// everywhere are the same settings for every host.
+func everywhere(s registry.Settings) func(string) registry.Settings {
+	return func(string) registry.Settings { return s }
 }
 
 func TestLoopbackSpeaksEither(t *testing.T) {
@@ -73,7 +84,7 @@ func TestNamedInsecureSpeaksEither(t *testing.T) {
 	for name, start := range map[string]func(*httptest.Server){"plain": (*httptest.Server).Start, "TLS": (*httptest.Server).StartTLS} {
 		t.Run(name, func(t *testing.T) {
 			address, _, _ := server(t, start, manifest)
-			opts := transport.Options{Insecure: named("registry.test")}
+			opts := transport.Options{Settings: named("registry.test")}
 			if err := ask(t, opts.Over(onto(address)), "registry.test"); err != nil {
 				t.Error(err)
 			}
@@ -157,7 +168,7 @@ func TestNoPlainTextForAHostThatIsNotInsecure(t *testing.T) {
 	})
 	t.Run("an insecure host of that name with another port", func(t *testing.T) {
 		address, j, _ := server(t, (*httptest.Server).Start, manifest)
-		opts := transport.Options{Insecure: named("registry.test:5000")}
+		opts := transport.Options{Settings: named("registry.test:5000")}
 		if err := ask(t, opts.Over(onto(address)), "registry.test:6000"); err == nil || len(j.all()) != 0 {
 			t.Errorf("error %v, %d requests", err, len(j.all()))
 		}
@@ -177,15 +188,66 @@ func authority(t *testing.T, s *httptest.Server) string {
 
 func TestCertDir(t *testing.T) {
 	address, _, s := server(t, (*httptest.Server).StartTLS, manifest)
-	opts := transport.Options{CertDir: authority(t, s)}.Over(onto(address))
+	opts := transport.Options{Settings: everywhere(registry.Settings{CertDir: authority(t, s)})}.Over(onto(address))
 	if err := ask(t, opts, "example.com"); err != nil { // the name in httptest's certificate
 		t.Error(err)
 	}
 	if err := ask(t, opts, "example.org"); err == nil {
 		t.Error("a certificate for another name was accepted")
 	}
-	opts.CertDir = filepath.Join(t.TempDir(), "mistyped")
+	opts.Settings = everywhere(registry.Settings{CertDir: filepath.Join(t.TempDir(), "mistyped")})
 	wantKind(t, ask(t, opts, "example.com"), registry.ErrPermanent)
+}
+
+func TestCA(t *testing.T) {
+	address, _, s := server(t, (*httptest.Server).StartTLS, manifest)
+	dir := authority(t, s)
+	with := func(ca string) transport.Options {
+		return transport.Options{Settings: everywhere(registry.Settings{CA: ca})}.Over(onto(address))
+	}
+	if err := ask(t, with(filepath.Join(dir, "ca.crt")), "example.com"); err != nil {
+		t.Error(err)
+	}
+	if err := ask(t, with(filepath.Join(dir, "ca.crt")), "example.org"); err == nil {
+		t.Error("a certificate for another name was accepted")
+	}
+	empty := filepath.Join(dir, "empty.pem")
+	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, ca := range []string{filepath.Join(dir, "mistyped"), empty} {
+		wantKind(t, ask(t, with(ca), "example.com"), registry.ErrPermanent)
+	}
+}
+
+// A host whose certificate need not be verified still speaks TLS, and one that speaks
+// none is not asked whether it does.
+func TestSecurity(t *testing.T) {
+	secure, fromTLS, _ := server(t, (*httptest.Server).StartTLS, manifest)
+	plain, inTheClear, _ := server(t, (*httptest.Server).Start, manifest)
+	asked := func(address string, s registry.Security) error {
+		return ask(t, transport.Options{Settings: everywhere(registry.Settings{Security: s})}.Over(onto(address)), "registry.test")
+	}
+	for s, want := range map[registry.Security]struct{ secure, plain bool }{
+		registry.Verified:   {false, false},
+		registry.Unverified: {true, false},
+		registry.Insecure:   {true, true},
+		registry.Plain:      {false, true},
+	} {
+		if err := asked(secure, s); (err == nil) != want.secure {
+			t.Errorf("security %v of TLS: %v", s, err)
+		}
+		before := len(inTheClear.all())
+		if err := asked(plain, s); (err == nil) != want.plain {
+			t.Errorf("security %v of plain text: %v", s, err)
+		}
+		if n := len(inTheClear.all()) - before; !want.plain && n > 0 {
+			t.Errorf("security %v: %d requests in the clear", s, n)
+		}
+	}
+	if n := len(fromTLS.all()); n < 2 {
+		t.Errorf("%d requests over TLS", n)
+	}
 }
 
 func TestRedirects(t *testing.T) {
@@ -210,7 +272,7 @@ func TestRedirects(t *testing.T) {
 		}
 	})
 	plain, j, _ := server(t, (*httptest.Server).Start, manifest)
-	opts := transport.Options{CertDir: authority(t, s)}
+	opts := transport.Options{Settings: everywhere(registry.Settings{CertDir: authority(t, s)})}
 	c := transport.New(opts)
 	defer c.Close()
 	for tag, want := range map[string]error{"five": nil, "six": registry.ErrPermanent, "loop": registry.ErrPermanent, "plain": registry.ErrPermanent} {
@@ -240,12 +302,12 @@ func TestInsecurityDoesNotSpread(t *testing.T) {
 		}
 		return onto(address)(ctx, network, name)
 	}
-	opts := transport.Options{Insecure: named("registry.test")}
+	opts := transport.Options{Settings: named("registry.test")}
 	wantKind(t, ask(t, opts.Over(dial), "registry.test"), registry.ErrPermanent)
 	if n := len(j.all()); n != 0 {
 		t.Errorf("%d requests", n)
 	}
-	opts.Insecure = named("registry.test", "storage.test")
+	opts.Settings = named("registry.test", "storage.test")
 	if err := ask(t, opts.Over(dial), "registry.test"); err != nil {
 		t.Error(err)
 	}
@@ -280,7 +342,12 @@ func TestAClientCertificateIsForItsHost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	opts := transport.Options{CertDir: dir, Insecure: named("example.org")} // whose certificate is example.com's
+	opts := transport.Options{Settings: func(host string) registry.Settings {
+		if host == "example.org" { // whose certificate is example.com's
+			return registry.Settings{CertDir: dir, Security: registry.Insecure}
+		}
+		return registry.Settings{CertDir: dir}
+	}}
 	if err := ask(t, opts.Over(onto(address)), "example.com"); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +370,7 @@ func TestWaitingForTheSchemeEndsWithOnesOwnContext(t *testing.T) {
 			}
 		}
 		w.serve(host, manifest)
-		c := transport.New(transport.Options{Insecure: func(string) bool { return true }}.Over(dial))
+		c := transport.New(transport.Options{Settings: everywhere(registry.Settings{Security: registry.Insecure})}.Over(dial))
 		t.Cleanup(func() { _ = c.Close() })
 		var wait sync.WaitGroup
 		for _, patience := range []time.Duration{time.Second, 2 * time.Second} {
@@ -342,7 +409,7 @@ func TestIsLoopback(t *testing.T) {
 
 func TestLinkLocalAddressesAreNotDialled(t *testing.T) {
 	for _, host := range []string{"169.254.169.254", "169.254.170.2:80"} {
-		wantKind(t, ask(t, transport.Options{RetryTimes: 3, Insecure: func(string) bool { return true }}, host), registry.ErrPermanent)
+		wantKind(t, ask(t, transport.Options{RetryTimes: 3, Settings: everywhere(registry.Settings{Security: registry.Insecure})}, host), registry.ErrPermanent)
 	}
 	// Nor where a registry says so.
 	for name, answer := range map[string]http.HandlerFunc{

@@ -23,6 +23,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 )
 
@@ -237,7 +238,7 @@ func TestSignaturesAreMissed(t *testing.T) {
 			policy := fmt.Sprintf(`{"default":%s,"transports":{"docker":{"%s/signed":[%s]}}}`, accept, up.Host, requirement)
 			judge := judgeOf(t, policy, func(ctx context.Context, r ref.Reference) (imagetypes.ImageSource, error) {
 				r.Tag = ""
-				return library.OpenImage(ctx, r, library.Options{Insecure: func(string) bool { return true }})
+				return library.OpenImage(ctx, r, library.Options{Settings: func(string) registry.Settings { return registry.Settings{Security: registry.Insecure} }})
 			})
 			r := ref.Reference{Repository: ref.Repository{Host: up.Host, Path: "signed/app"}, Tag: "1", Digest: node.Digest()}
 			refused(t, judge.Allow(t.Context(), r))

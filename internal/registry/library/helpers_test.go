@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
 // authority writes the certificate of a test server where CertDir looks for it.
@@ -17,4 +20,12 @@ func authority(t *testing.T, s *httptest.Server) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// loopback are settings by which hosts on loopback may do without TLS, as in Docker.
+func loopback(host string) registry.Settings {
+	if transport.IsLoopback(host) {
+		return registry.Settings{Security: registry.Insecure}
+	}
+	return registry.Settings{}
 }

@@ -36,10 +36,13 @@ import (
 // Options says how the library reaches registries. The zero Options does so
 // anonymously and over verified TLS.
 type Options struct {
-	Credentials auth.Provider          // nil means anonymous
-	Insecure    func(host string) bool // plain HTTP or unverified TLS is allowed; nil means nowhere
-	CertDir     string
+	Credentials auth.Provider // nil means anonymous
 	UserAgent   string
+
+	// Settings returns what is particular about a host; nil means nothing is. The
+	// library keeps no limits, and reads authorities from a CertDir only: a host with a
+	// CA is an error.
+	Settings func(host string) registry.Settings
 
 	RetryTimes     int           // attempts after the first, for everything but blob streams
 	RequestTimeout time.Duration // for one request that carries no blob; 0 means a minute
@@ -50,8 +53,8 @@ func (o Options) withDefaults() Options {
 	if o.Credentials == nil {
 		o.Credentials = auth.Anonymous{}
 	}
-	if o.Insecure == nil {
-		o.Insecure = func(string) bool { return false }
+	if o.Settings == nil {
+		o.Settings = func(string) registry.Settings { return registry.Settings{} }
 	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = time.Minute

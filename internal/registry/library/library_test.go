@@ -32,7 +32,7 @@ import (
 func target(t *testing.T, opts library.Options) *library.Target {
 	t.Helper()
 	questions := transport.New(transport.Options{Credentials: opts.Credentials})
-	opts.Insecure = transport.IsLoopback
+	opts.Settings = loopback
 	l := library.New(questions, opts)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -157,7 +157,7 @@ func TestOpenImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := ref.Repository{Host: r.Host, Path: "team/app"}
-	opts := library.Options{Insecure: transport.IsLoopback}
+	opts := library.Options{Settings: loopback}
 	src, err := library.OpenImage(t.Context(), ref.Reference{Repository: at, Tag: "1.0", Digest: root.Digest()}, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -520,8 +520,9 @@ func TestWhereTheLibraryMayNotGo(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 		}))
 		at := ref.Repository{Host: strings.TrimPrefix(secure.URL, "https://"), Path: "team/app"}
+		dir := authority(t, secure)
 		opts := library.Options{
-			CertDir:     authority(t, secure),
+			Settings:    func(string) registry.Settings { return registry.Settings{CertDir: dir} },
 			Credentials: auth.Static{at.Host: {Username: "someone", Password: "hunter2"}},
 		}
 		_, err := library.OpenImage(t.Context(), at.Tagged("1.0"), opts)

@@ -28,10 +28,14 @@ func (o Options) systemContext(ctx context.Context, repo ref.Repository) (*image
 	if err != nil {
 		return nil, auth.Credential{}, err
 	}
-	insecure := o.Insecure(repo.Host)
+	settings := o.Settings(repo.Host)
+	if settings.CA != "" {
+		return nil, auth.Credential{}, fmt.Errorf("containers/image reads the authorities of %s from a directory only: give it certDir with %s in it instead of ca: %w", repo.Host, settings.CA, registry.ErrUnsupported)
+	}
+	insecure := settings.Security != registry.Verified
 	return &imagetypes.SystemContext{
 		DockerRegistryUserAgent:  o.UserAgent,
-		DockerCertPath:           o.CertDir,
+		DockerCertPath:           settings.CertDir,
 		DockerPerHostCertDirPath: noDirectory,
 		DockerAuthConfig: &imagetypes.DockerAuthConfig{
 			Username:      cred.Username,
@@ -40,7 +44,7 @@ func (o Options) systemContext(ctx context.Context, repo ref.Repository) (*image
 		},
 		DockerBearerRegistryToken:         cred.RegistryToken.Reveal(),
 		DockerInsecureSkipTLSVerify:       imagetypes.NewOptionalBool(insecure),
-		DockerProxy:                       guarded(insecure),
+		DockerProxy:                       guarded(settings.Security.MayBePlain()),
 		SystemRegistriesConfPath:          os.DevNull,
 		SystemRegistriesConfDirPath:       noDirectory,
 		DockerDisableDestSchema1MIMETypes: true,
@@ -50,9 +54,9 @@ func (o Options) systemContext(ctx context.Context, repo ref.Repository) (*image
 // guarded returns what the library asks for a proxy before each request, redirects and
 // token services included, and so the one place to refuse a request. Plain text is for
 // hosts that may be insecure.
-func guarded(insecure bool) func(*url.URL) (*url.URL, error) {
+func guarded(mayBePlain bool) func(*url.URL) (*url.URL, error) {
 	return func(u *url.URL) (*url.URL, error) {
-		if u.Scheme != "https" && !insecure {
+		if u.Scheme != "https" && !mayBePlain {
 			return nil, fmt.Errorf("%s would be asked without TLS: %w", u.Host, registry.ErrPermanent)
 		}
 		if ip, err := netip.ParseAddr(u.Hostname()); err == nil {

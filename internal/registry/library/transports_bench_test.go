@@ -46,7 +46,7 @@ func BenchmarkTransports(b *testing.B) {
 	})
 	b.Run("library", func(b *testing.B) {
 		benchmarkCopies(b, source, func(c *transport.Client) registry.Target {
-			t := library.New(c, library.Options{Insecure: func(string) bool { return true }})
+			t := library.New(c, library.Options{Settings: loopback})
 			b.Cleanup(func() { _ = t.Close() })
 			return t
 		})
