@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/s3store"
@@ -28,6 +29,23 @@ func (f *pruneFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.state, "state", "", "`FILE` or s3://BUCKET/KEY that remembers since when tags are unwanted; without it pruning only reports")
 }
 
+// fill takes from the file what neither flags nor environment say. copy, which has none
+// of the flags, prunes nothing whatever the file says.
+func (f *pruneFlags) fill(file config.Pruning, changed func(string) bool) {
+	if f.share == "" {
+		return
+	}
+	if !changed("prune-max") {
+		f.max = file.Max
+	}
+	if !changed("prune-max-share") && file.MaxShare != "" {
+		f.share = file.MaxShare
+	}
+	if !changed("state") {
+		f.state = file.State
+	}
+}
+
 // check refuses what no run can mean.
 func (f *pruneFlags) check() error {
 	if f.max < 0 {
@@ -45,7 +63,7 @@ func (f *pruneFlags) check() error {
 }
 
 func (f *pruneFlags) limits() (prune.Limits, error) {
-	if f.share == "" { // copy has no such flag
+	if f.share == "" {
 		return prune.Limits{}, nil
 	}
 	share, err := prune.ParseShare(f.share)

@@ -14,6 +14,7 @@ import (
 // mirror is what copy and sync have in common: check, wire, plan, carry out, report.
 // What finder returns says what there is to mirror.
 func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
+	copying.prune.fill(c.settled.file.File.Prune, c.run.changed)
 	if err := copying.check(c.run.dryRun); err != nil {
 		return 0, err
 	}
@@ -38,6 +39,9 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 		return 0, ended(ctx, err)
 	}
 	memory, pruning := copying.prune.open(ctx, w)
+	if some, ok := found.(*part); ok {
+		pruning.LeftOut = some.leavesOut
+	}
 	return c.execute(ctx, copying.exitCode, memory, &mirror.Runner{
 		Finder:    found,
 		Places:    w,

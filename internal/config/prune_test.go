@@ -8,6 +8,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
 func TestPrune(t *testing.T) {
@@ -50,5 +51,17 @@ func TestPruneLimits(t *testing.T) {
 	want := config.Pruning{Max: 20, MaxShare: "5%", State: "s3://bucket/state.json"}
 	if diff := cmp.Diff(want, c.File.Prune); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMayWriteTo(t *testing.T) {
+	c := mustLoad(t, head+"mirrors:\n- {name: m, from: {registry: quay.io, repositories: 'a/*'}, to: [{registry: r.example.com}, {registry: s.example.com, prefix: x}], tags: 1.*}\n- {name: one, from: quay.io/a, to: t.example.com/a, tags: 1}\n")
+	for host, want := range map[string]bool{"r.example.com": true, "s.example.com": true, "t.example.com": false, "quay.io": false} {
+		if got := c.MayWriteTo("m", ref.Repository{Host: host, Path: "b"}); got != want {
+			t.Errorf("%s: %t", host, got)
+		}
+	}
+	if c.MayWriteTo("other", ref.Repository{Host: "r.example.com", Path: "b"}) {
+		t.Error("a mirror that there is not writes somewhere")
 	}
 }

@@ -669,3 +669,19 @@ func TestPruneWhereTagsTakeTheirManifestAlong(t *testing.T) {
 		t.Error("2.0 was not brought back")
 	}
 }
+
+// A run whose errors are limited removes nothing once there are as many.
+func TestPruneEndsWithTheRun(t *testing.T) {
+	w := newWorld(t)
+	k := newKeeper(w)
+	w.push("org/app", "2.0", image("2.0", amd64))
+	w.repository("mirror/app", "org/app", "+", prunes)
+	w.repository("mirror/broken", "org/none", "+")
+	w.pushHere("mirror/app", "1.0", image("1.0", amd64))
+	w.repository("mirror/mistyped", "org/app", "//")
+	k.later(0)
+	results := k.later(2, func(r *mirror.Runner) { r.Copy.MaxErrors = 1 })
+	wantRow(t, results, "mirror/app:1.0", plan.Pending, "not done: 1 failed, and the run ends at 1")
+	results = k.later(1, func(r *mirror.Runner) { r.Copy.MaxErrors = 2 })
+	wantRow(t, results, "mirror/app:1.0", plan.Pruned, "")
+}

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ func (r *Runner) remove(ctx context.Context, results []plan.Result) {
 		rows[a.To.Repository] = append(rows[a.To.Repository], &results[i])
 		prunes[a.To.Repository] = prunes[a.To.Repository] || a.Verb == plan.Prune
 	}
+	enough := r.enough(results)
 	var g errgroup.Group
 	g.SetLimit(prunesAtOnce)
 	for repo := range prunes {
@@ -37,7 +39,7 @@ func (r *Runner) remove(ctx context.Context, results []plan.Result) {
 			continue
 		}
 		g.Go(func() error {
-			r.removeFrom(ctx, rows[repo])
+			r.removeFrom(ctx, rows[repo], enough)
 			return nil
 		})
 	}
@@ -45,9 +47,9 @@ func (r *Runner) remove(ctx context.Context, results []plan.Result) {
 }
 
 // removeFrom removes what is to go of one repository. rows are everything that the plan
-// says about it.
-func (r *Runner) removeFrom(ctx context.Context, rows []*plan.Result) {
-	stop := incomplete(rows)
+// says about it; enough, if anything, is why the run removes nothing any more.
+func (r *Runner) removeFrom(ctx context.Context, rows []*plan.Result, enough error) {
+	stop := cmp.Or(incomplete(rows), enough)
 	for _, row := range rows {
 		switch {
 		case row.Action.Verb != plan.Prune:
@@ -59,6 +61,20 @@ func (r *Runner) removeFrom(ctx context.Context, rows []*plan.Result) {
 			stop = r.removeOne(ctx, row, rows)
 		}
 	}
+}
+
+// enough says why a run whose errors are limited goes no further, nil where it does.
+func (r *Runner) enough(results []plan.Result) error {
+	failed := 0
+	for _, result := range results {
+		if result.Status == plan.HasFailed {
+			failed++
+		}
+	}
+	if most := r.Copy.MaxErrors; most > 0 && failed >= most {
+		return fmt.Errorf("%d failed, and the run ends at %d", failed, most)
+	}
+	return nil
 }
 
 // incomplete says why nothing may go from a repository after copying to it, nil where
