@@ -646,11 +646,11 @@ func TestPruneWhereTagsCannotBeRemoved(t *testing.T) {
 // the next run brings back what is missing.
 func TestPruneWhereTagsTakeTheirManifestAlong(t *testing.T) {
 	broken := true
-	var p *plain
-	p = newPlain(t, func(next http.Handler) http.Handler {
+	means := map[string]ref.Digest{"1.0": image("shared", amd64).Digest(), "1.1": image("1.1", amd64).Digest()}
+	p := newPlain(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if _, tag, ok := strings.Cut(r.URL.Path, "/manifests/"); ok && broken && r.Method == http.MethodDelete {
-				r.URL.Path = strings.TrimSuffix(r.URL.Path, tag) + string(p.resolve(tag))
+				r.URL.Path = strings.TrimSuffix(r.URL.Path, tag) + string(means[tag])
 			}
 			next.ServeHTTP(w, r)
 		})
