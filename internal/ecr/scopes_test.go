@@ -180,6 +180,58 @@ func TestFirstFinderWins(t *testing.T) {
 	wantTokensOf(t, server, "us-east-1 assumed-role/slow", "eu-west-1 user/ecrlocal", "us-east-1 user/ecrlocal")
 }
 
+// Two sessions that say nothing of accounts, as those of two profiles: what each finds is
+// its own.
+func TestSessionsOfTwoKeys(t *testing.T) {
+	const otherKey = "AKIAECRLOCALOTHER000"
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithCredentials(ecrlocal.Credentials{AccessKeys: map[string]ecrlocal.AccessKey{
+		ecrlocaltest.AccessKey: {Account: account}, otherKey: {Account: other},
+	}}))
+	session, registries := connect(t, server.URL, ecr.Options{})
+	t.Setenv("AWS_ACCESS_KEY_ID", otherKey)
+	second := open(t, ecr.Options{})
+	for _, id := range []string{account, other} {
+		server.Separate(t, id, "")
+		create(t, server, "app", ecrlocal.RepositoryOptions{Account: id})
+	}
+	findings, err := ecr.Finders{
+		ecr.NewFinder(session, registries, ecr.FinderOptions{Keys: defaultKeys}), ecr.NewFinder(second, registries, ecr.FinderOptions{Keys: defaultKeys}),
+	}.Find(t.Context())
+	if err != nil || len(findings) != 2 {
+		t.Fatalf("%q, %v", described(findings), err)
+	}
+	for _, f := range findings {
+		show(t, registries, f.Mirror.Target.Host)
+	}
+	for _, e := range server.Journal() {
+		if want := "arn:aws:iam::" + e.Account + ":user/ecrlocal"; e.Principal != want {
+			t.Errorf("%s of %s was asked for by %s", e.Op, e.Account, e.Principal)
+		}
+	}
+}
+
+func TestLearningThroughSeveralSessions(t *testing.T) {
+	named, own := ecr.Location{Account: other, Region: "us-east-1"}, ecr.Location{Region: "us-east-1"}
+	server := ecrlocaltest.Start(t)
+	session, registries := connect(t, server.URL, ecr.Options{})
+	first, second := session.As(ecr.Role{ARN: role}, ""), session.As(ecr.Role{ARN: role + "-2"}, "")
+
+	// What the first has found is not the second's under any name.
+	registries.Learn("127.0.0.1:1", named, first)
+	registries.Learn("127.0.0.1:2", named, second)
+	registries.Learn("127.0.0.1:1", named, second)
+	password(t, registries, "127.0.0.1:1")
+	password(t, registries, "127.0.0.1:2")
+	wantTokensOf(t, server, "us-east-1 assumed-role/sync")
+
+	// Where nobody says whose account it is, two sessions' are not the same.
+	registries.Learn("127.0.0.1:3", own, first)
+	registries.Learn("127.0.0.1:3", own, second)
+	if cred, err := registries.Credential(t.Context(), "127.0.0.1:3"); !errors.Is(err, registry.ErrUnsupported) {
+		t.Errorf("Credential = %v, %v", cred, err)
+	}
+}
+
 // wantTokensOf insists on who has asked for passwords, and where.
 func wantTokensOf(t *testing.T, server *ecrlocaltest.Running, want ...string) {
 	t.Helper()
