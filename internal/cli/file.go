@@ -282,7 +282,7 @@ func (d declared) listed(ctx context.Context) []discover.Finding {
 
 // problemsOf returns the errors that were joined to err, each to be a row of its own.
 func problemsOf(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 { //nolint:errorlint // only what is joined here and now
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 {
 		return joined.Unwrap()
 	}
 	if err == nil {
