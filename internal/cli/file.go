@@ -190,21 +190,35 @@ func (o only) runs(name string) bool { return o.expr == nil || o.expr.MatchStrin
 type part struct {
 	of   mirror.Finder
 	only only
+	file *config.Config
+	out  []discover.Mirror // what Find has left out
 }
 
-func (p part) Find(ctx context.Context) ([]discover.Finding, error) {
+func (p *part) Find(ctx context.Context) ([]discover.Finding, error) {
 	found, err := p.of.Find(ctx)
 	if err != nil || p.only.expr == nil {
 		return found, err
 	}
 	// What could not be searched has no name, and may have held what was asked for.
-	left := slices.DeleteFunc(slices.Clone(found), func(f discover.Finding) bool {
-		return f.Mirror.Name != "" && !p.only.runs(f.Mirror.Name)
-	})
+	var left []discover.Finding
+	for _, f := range found {
+		if f.Mirror.Name != "" && !p.only.runs(f.Mirror.Name) {
+			p.out = append(p.out, f.Mirror)
+			continue
+		}
+		left = append(left, f)
+	}
 	if len(left) == 0 {
 		return nil, usageErrorf("--only %s leaves none of the %d mirrors", p.only.text, len(found))
 	}
 	return left, nil
+}
+
+// leavesOut reports whether a mirror that Find has left out may write to a repository.
+func (p *part) leavesOut(repo ref.Repository) bool {
+	return slices.ContainsFunc(p.out, func(m discover.Mirror) bool {
+		return m.Target == repo || m.Target == (ref.Repository{}) && p.file.MayWriteTo(m.Name, repo)
+	})
 }
 
 // finders find what each of them does. One that cannot is a row of the report, unless
@@ -331,7 +345,7 @@ func (c *command) reach(upstream asking, certDir string) wireOptions {
 
 // finder finds what flags and file ask to mirror: repositories with resource tags, where
 // they are searched, and the mirrors of the file.
-func (c *command) finder(w *wiring, some only) mirror.Finder {
+func (c *command) finder(w *wiring, some only) *part {
 	var all finders
 	var searches ecr.Finders
 	for _, s := range c.scopes() {
@@ -343,7 +357,7 @@ func (c *command) finder(w *wiring, some only) mirror.Finder {
 	if file := c.settled.file.Config; len(file.Rules)+len(file.Patterns) > 0 {
 		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
 	}
-	return part{of: all, only: some}
+	return &part{of: all, only: some, file: c.settled.file}
 }
 
 // scopes are the parts of ECR that are searched: what the flags say, and for what they

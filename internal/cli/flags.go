@@ -289,6 +289,8 @@ type copyFlags struct {
 	recheck        bool
 	exitOnError    bool
 	maxErrors      int
+
+	prune pruneFlags // sync's alone
 }
 
 func (f *copyFlags) register(flags *pflag.FlagSet) {
@@ -363,5 +365,5 @@ func (f *copyFlags) check(dryRun bool) error {
 	case f.timeout < 0:
 		return usageErrorf("--timeout %s: expected 0 or more", f.timeout)
 	}
-	return nil
+	return f.prune.check()
 }

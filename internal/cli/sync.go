@@ -38,6 +38,7 @@ is written last and read back.
 	source.register(cmd.Flags())
 	copying.register(cmd.Flags())
 	subset.register(cmd.Flags())
+	copying.prune.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/selection"
@@ -24,6 +25,9 @@ type gathered struct {
 	wanted   []plan.Wanted
 	warnings []string
 	err      error
+
+	besides *prune.Listing // what the target holds besides, where the mirror prunes
+	listErr error          // why that is not known
 }
 
 // gather asks both sides of every mirror what they hold: one HEAD upstream for each
@@ -55,6 +59,9 @@ func (r *Runner) gatherOne(ctx context.Context, m discover.Mirror, heads *semaph
 	out.wanted = r.compare(ctx, m, s.picks, heads)
 	if !m.Platforms.All() {
 		out.warnings = append(out.warnings, r.selectPlatforms(ctx, m, out.wanted)...)
+	}
+	if m.Prune.On {
+		out.besides, out.listErr = r.besides(ctx, m, out.wanted, s.considered)
 	}
 	return out
 }
