@@ -24,7 +24,7 @@ type statement struct {
 	Principal map[string]string
 	Action    oneOrMore
 	Resource  string
-	Condition map[string]map[string]string
+	Condition map[string]map[string]oneOrMore
 }
 
 // oneOrMore is a JSON string or a list of them: IAM takes both.
@@ -57,6 +57,8 @@ var scope = map[string]string{
 	"ecr:ListImages":                  repositories,
 	"ecr:ListTagsForResource":         repositories,
 	"ecr:PutImage":                    repositories,
+	"ecr:TagResource":                 repositories,
+	"ecr:UntagResource":               repositories,
 	"ecr:UploadLayerPart":             repositories,
 }
 
@@ -68,7 +70,12 @@ var (
 		"ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
 	}
 	readingLayers = []string{"ecr:GetDownloadUrlForLayer"}
+	tagging       = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:TagResource", "ecr:UntagResource"}
 )
+
+// ownKeys is the one condition that a policy may have: who writes resource tags may
+// write those that make a mirror.
+var ownKeys = map[string]map[string]oneOrMore{"ForAllValues:StringLike": {"aws:TagKeys": {"upstream-*", "ignore-tags"}}}
 
 func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
 	tests := []struct {
@@ -78,13 +85,18 @@ func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
 		{"iam-policy-list.json", slices.Concat(discovery, comparing)},
 		{"iam-policy-copy.json", slices.Concat([]string{"ecr:DescribeRepositories"}, comparing, pushing, readingLayers)},
 		{"iam-policy-sync.json", slices.Concat(discovery, comparing, pushing, readingLayers)},
+		{"iam-policy-track.json", tagging},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
 			var got []string
 			for _, s := range read(t, tt.file).Statement {
-				if s.Effect != "Allow" || s.Principal != nil || s.Condition != nil {
-					t.Errorf("%s: effect %s, principal %v, condition %v; want a plain Allow", s.Sid, s.Effect, s.Principal, s.Condition)
+				var condition map[string]map[string]oneOrMore
+				if slices.Contains(s.Action, "ecr:TagResource") {
+					condition = ownKeys
+				}
+				if s.Effect != "Allow" || s.Principal != nil || !cmp.Equal(s.Condition, condition) {
+					t.Errorf("%s: effect %s, principal %v, condition %v; want an Allow with the condition %v", s.Sid, s.Effect, s.Principal, s.Condition, condition)
 				}
 				for _, action := range s.Action {
 					if want := scope[action]; s.Resource != want {
@@ -111,18 +123,18 @@ func TestRolesAreTakenOnlyByTheMirror(t *testing.T) {
 		{"trust-policy-irsa.json", statement{
 			Principal: map[string]string{"Federated": "arn:aws:iam::111122223333:oidc-provider/" + cluster},
 			Action:    oneOrMore{"sts:AssumeRoleWithWebIdentity"},
-			Condition: map[string]map[string]string{"StringEquals": {
-				cluster + ":aud": "sts.amazonaws.com",
-				cluster + ":sub": "system:serviceaccount:ecr-mirror-sync:ecr-mirror-sync",
+			Condition: map[string]map[string]oneOrMore{"StringEquals": {
+				cluster + ":aud": {"sts.amazonaws.com"},
+				cluster + ":sub": {"system:serviceaccount:ecr-mirror-sync:ecr-mirror-sync"},
 			}},
 		}},
 		{"trust-policy-pod-identity.json", statement{
 			Principal: map[string]string{"Service": "pods.eks.amazonaws.com"},
 			Action:    oneOrMore{"sts:AssumeRole", "sts:TagSession"},
-			Condition: map[string]map[string]string{"StringEquals": {
-				"aws:RequestTag/eks-cluster-arn":            "arn:aws:eks:us-east-1:111122223333:cluster/example",
-				"aws:RequestTag/kubernetes-namespace":       "ecr-mirror-sync",
-				"aws:RequestTag/kubernetes-service-account": "ecr-mirror-sync",
+			Condition: map[string]map[string]oneOrMore{"StringEquals": {
+				"aws:RequestTag/eks-cluster-arn":            {"arn:aws:eks:us-east-1:111122223333:cluster/example"},
+				"aws:RequestTag/kubernetes-namespace":       {"ecr-mirror-sync"},
+				"aws:RequestTag/kubernetes-service-account": {"ecr-mirror-sync"},
 			}},
 		}},
 		{"iam-policy-assume-role.json", statement{

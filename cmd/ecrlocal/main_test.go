@@ -152,6 +152,36 @@ func TestServeFlags(t *testing.T) {
 	p.stop(syscall.SIGTERM)
 }
 
+// TestServeRegistries gives registries addresses of their own, and says where they are before
+// it is ready.
+func TestServeRegistries(t *testing.T) {
+	p := start(t, "serve", "--listen", "127.0.0.1:0", "--account", "444455556666", "--region", "eu-west-1",
+		"--registry", "eu-west-1=127.0.0.1:0", "--registry", "111122223333/us-east-1=:0")
+	own := p.ready(`^registry 444455556666/eu-west-1 (http://127\.0\.0\.1:[0-9]+)\n$`)
+	other := p.ready(`^registry 111122223333/us-east-1 (http://127\.0\.0\.1:[0-9]+)\n$`)
+	api := p.ready(readyLine)
+	for _, row := range []struct{ region, account, want string }{
+		{"eu-west-1", "444455556666", own},
+		{"us-east-1", "111122223333", other},
+		{"us-east-1", "444455556666", api},
+	} {
+		out, err := client(api).GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{
+			RegistryIds: []string{row.account}, //nolint:staticcheck // deprecated, but clients send it
+		}, func(o *ecr.Options) { o.Region = row.region })
+		if err != nil || aws.ToString(out.AuthorizationData[0].ProxyEndpoint) != row.want {
+			t.Errorf("%s in %s: %+v, %v; want %s", row.account, row.region, out, err, row.want)
+		}
+	}
+	for _, url := range []string{own, other, api} {
+		if status := get(t, url+"/v2/"); status != 401 {
+			t.Errorf("%s answers %d, want 401", url, status)
+		}
+	}
+	if rest, code := p.stop(syscall.SIGTERM); code != 0 || rest != "" || p.stderr.Len() != 0 {
+		t.Errorf("exit %d, more output %q, stderr %q", code, rest, &p.stderr)
+	}
+}
+
 func TestRegistry(t *testing.T) {
 	p := start(t, "registry", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--journal", filepath.Join(t.TempDir(), "journal"))
 	url := p.ready(`^ready (http://127\.0\.0\.1:[0-9]+)\n$`)
@@ -196,6 +226,11 @@ func TestCommandLines(t *testing.T) {
 		{"serve --quirk nope=on", 10, "", `--quirk: unknown quirk "nope"`},
 		{"serve --throttle fast", 10, "", `--throttle: want on, off or a positive number, not "fast"`},
 		{"serve --rate PutImage", 10, "", `--rate: want ACTION=NUMBER`},
+		{"serve --registry eu-west-1", 10, "", `--registry: want [ACCOUNT/]REGION=ADDRESS, not "eu-west-1"`},
+		{"serve --registry =127.0.0.1:0", 10, "", `--registry: want [ACCOUNT/]REGION=ADDRESS, not "=127.0.0.1:0"`},
+		{"serve --registry 1/eu-west-1=127.0.0.1:0", 10, "", `--registry: there is no registry "1" in the Region "eu-west-1"`},
+		{"serve --registry eu-west-1=127.0.0.1:0 --registry eu-west-1=127.0.0.1:0", 10, "", "has an address already"},
+		{"serve --registry eu-west-1=nowhere", 1, "", "nowhere"},
 		{"serve --account 1", 10, "", `account "1" is not 12 digits`},
 		{"serve --seed " + missing, 10, "", "--seed: open " + missing},
 		{"serve --credentials " + missing, 10, "", "--credentials: open " + missing},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -19,12 +18,10 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal"
 )
 
-// shutdownGrace is how long requests may take to finish once the program is told to stop.
-const shutdownGrace = 5 * time.Second
-
 // serveFlags are the flags of serve as they were given.
 type serveFlags struct {
 	listen      string
+	registries  []string
 	data        string
 	seed        string
 	account     string
@@ -50,7 +47,9 @@ func newServe() *cobra.Command {
 
 When it is ready it prints one line: ready http://HOST:PORT account ID region R.
 Clients reach the control plane with --endpoint-url or AWS_ENDPOINT_URL, and the
-registry as HOST:PORT/REPOSITORY over plain HTTP.
+registry as HOST:PORT/REPOSITORY over plain HTTP. A registry that --registry gives an
+address of its own is reached there; a line before that one says where:
+registry ID/R http://HOST:PORT.
 
 The quirks, for --quirk NAME=on|off (minimum-chunk takes bytes):
   ` + strings.Join(ecrlocal.QuirkNames(), "\n  "),
@@ -61,6 +60,7 @@ The quirks, for --quirk NAME=on|off (minimum-chunk takes bytes):
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:5100", "address to listen on; port 0 picks a free one")
+	flags.StringArrayVar(&f.registries, "registry", nil, "give one registry an address of its own: [ACCOUNT/]REGION=ADDRESS (repeatable)")
 	flags.StringVar(&f.data, "data", "", "directory that keeps the state across restarts (default: memory)")
 	flags.StringVar(&f.seed, "seed", "", "YAML file of repositories, templates and settings to begin with")
 	flags.StringVar(&f.account, "account", ecrlocal.DefaultAccount, "account of unknown access keys")
@@ -93,10 +93,35 @@ func (f *serveFlags) serve(ctx context.Context, stdout, stderr io.Writer) (err e
 		return usageError{err}
 	}
 	defer func() { err = errors.Join(err, server.Close()) }() //nolint:contextcheck // it runs when ctx has ended
-	return listenAndServe(ctx, f.listen, server, func(url string) error {
-		_, err := fmt.Fprintf(stdout, "ready %s account %s region %s\n", url, server.Account(), server.Region())
-		return err
-	})
+	main := site{address: f.listen, at: handledBy(server), ready: "ready %s account " + server.Account() + " region " + server.Region()}
+	sites, err := separate(server, f.registries)
+	if err != nil {
+		return usageError{err}
+	}
+	return listenAndServe(ctx, stdout, append(sites, main)...)
+}
+
+// separate reads --registry: which registries get addresses of their own.
+func separate(server *ecrlocal.Server, assignments []string) ([]site, error) {
+	var sites []site
+	for _, assignment := range assignments {
+		name, address, _ := strings.Cut(assignment, "=")
+		account, region, both := strings.Cut(name, "/")
+		if !both {
+			account, region = server.Account(), name
+		}
+		if account == "" || region == "" || address == "" {
+			return nil, fmt.Errorf("--registry: want [ACCOUNT/]REGION=ADDRESS, not %q", assignment)
+		}
+		sites = append(sites, site{address: address, ready: "registry " + account + "/" + region + " %s", at: func(address string) (http.Handler, error) {
+			handler, err := server.RegistryAt(account, region, address)
+			if err != nil {
+				return nil, usageError{fmt.Errorf("--registry: %w", err)}
+			}
+			return handler, nil
+		}})
+	}
+	return sites, nil
 }
 
 // options turns the flags into the server's options, all but the journal.
@@ -197,10 +222,7 @@ func (f *registryFlags) serve(ctx context.Context, stdout io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
-	return listenAndServe(ctx, f.listen, registry, func(url string) error {
-		_, err := fmt.Fprintf(stdout, "ready %s\n", url)
-		return err
-	})
+	return listenAndServe(ctx, stdout, site{address: f.listen, at: handledBy(registry), ready: "ready %s"})
 }
 
 // openJournal opens the journal file, if there is one, and stores it in out.
@@ -214,41 +236,6 @@ func openJournal(path string, out *io.Writer) (closeFile func() error, err error
 	}
 	*out = file
 	return file.Close, nil
-}
-
-// listenAndServe serves handler on address until ctx ends, then lets requests finish for a
-// while. It calls ready once connections are accepted.
-func listenAndServe(ctx context.Context, address string, handler http.Handler, ready func(url string) error) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	if err := ready("http://" + reachable(listener.Addr())); err != nil {
-		return errors.Join(err, server.Close())
-	}
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		return server.Close() // whoever is still there is cut off
-	}
-	return nil
-}
-
-// reachable is an address as a client on this machine dials it.
-func reachable(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if ok && tcp.IP.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
-	}
-	return addr.String()
 }
 
 func newLog(w io.Writer, debug bool) *zap.Logger {

@@ -65,7 +65,8 @@ func TestDirectImports(t *testing.T) {
 	}{
 		{"failure", nil},
 		{"ref", nil},
-		{"discover", []string{"ref"}},
+		{"nearest", nil},
+		{"discover", []string{"ref", "nearest"}},
 		{"selection", []string{"ref", "discover"}},
 		{"manifest", []string{"ref", "failure"}},
 		{"plan", []string{"ref", "failure", "discover", "selection"}},
@@ -73,6 +74,9 @@ func TestDirectImports(t *testing.T) {
 		{"registry", []string{"ref", "failure"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
 		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "registry", "copy"}},
+		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
+		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
+		{"listing", []string{"failure", "discover", "config", "registry"}},
 		{"trust", []string{"ref", "failure", "registry/library"}},
 	}
 	for _, test := range tests {

@@ -72,7 +72,8 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 		Example: `  ecr-mirror-sync list
   ecr-mirror-sync sync --dry-run --insecure-policy
   ecr-mirror-sync sync --region eu-central-1 --policy policy.json
-  ecr-mirror-sync copy --src ghcr.io/kedacore/keda:2.16.0 --prefix external --insecure-policy`,
+  ecr-mirror-sync copy --src ghcr.io/kedacore/keda:2.16.0 --prefix external --insecure-policy
+  ecr-mirror-sync track external/nginx --image nginx --tags '1.27.*' --apply`,
 		SilenceErrors:              true,
 		SuggestionsMinimumDistance: 2,
 		SilenceUsage:               true,
@@ -89,7 +90,7 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newList(streams, code), newCopy(streams, code), newSync(streams, code), newConfig(streams), newVersion(streams))
+	root.AddCommand(newList(streams, code), newCopy(streams, code), newSync(streams, code), newTrack(streams, code), newUntrack(streams, code), newConfig(streams), newVersion(streams))
 	return root
 }
 

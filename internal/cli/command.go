@@ -1,15 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
-	"golang.org/x/term"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
@@ -23,6 +22,7 @@ type command struct {
 	began    time.Time
 	log      *zap.Logger
 	progress display
+	empty    string // said where there is nothing to do; "" blames resource tags
 }
 
 // begin checks the shared flags and opens the log. Nothing has been contacted yet.
@@ -73,16 +73,10 @@ func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
 	}
 }
 
-// print writes the result to stdout: coloured and fitted to a terminal, plain to
-// anything else.
+// print writes the result to stdout.
 func (c *command) print(r report.Report) error {
-	o := report.Options{Empty: c.searched()}
-	if fd := int(c.streams.Out.Fd()); term.IsTerminal(fd) {
-		o.Color = os.Getenv("NO_COLOR") == ""
-		if width, _, err := term.GetSize(fd); err == nil {
-			o.Width = width
-		}
-	}
+	o := fitted(c.streams.Out)
+	o.Empty = cmp.Or(c.empty, c.searched())
 	return report.Write(c.streams.Out, r, c.settled.format, o)
 }
 

@@ -39,6 +39,7 @@ follow it with --config FILE.`,
 			_, err = streams.Out.Write(shown)
 			return err
 		}),
+		newImport(streams),
 	)
 	return cmd
 }
@@ -78,12 +79,18 @@ func onFiles(name, short string, act func(*config.Config) error) *cobra.Command 
 	}
 }
 
-// problems are the lines to print for an error: one, but for a file with several
-// mistakes.
+// problems are the lines to print for an error: one, but for a file or flags with
+// several mistakes.
 func problems(err error) []string {
-	found, ok := errors.AsType[config.Problems](err)
-	if !ok {
-		return []string{oneLine(err)}
+	var found []error
+	if inFile, ok := errors.AsType[config.Problems](err); ok {
+		for _, problem := range inFile {
+			found = append(found, problem)
+		}
+	} else if inFlags, ok := errors.AsType[mistakes](err); ok {
+		found = inFlags
+	} else {
+		found = []error{err}
 	}
 	lines := make([]string, 0, len(found))
 	for _, problem := range found {

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,11 +24,17 @@ func newCopy(streams Streams, code *int) *cobra.Command {
 	var sides sidesFlags
 	cmd := &cobra.Command{
 		Use:   "copy",
-		Short: "Copy one image to ECR, or to any registry",
-		Long: `Copy one image to ECR, or to any registry, in the same way as sync: by digest, all
-platforms, the tag last and read back. An image that is in sync already is not copied.
+		Short: "Copy one image, or the tags that terms choose, to ECR or any registry",
+		Long: `Copy one image, or the tags that terms choose, to ECR or any registry, in the same way
+as sync: by digest, all platforms, each tag last and read back. What is in sync already
+is not copied.
 
-Without --dest the image goes to the account's own registry: --prefix, then the source
+--tags takes the tag language of the resource tag upstream-tags: terms separated by "/",
+such as 1.27.*, semver:>=1.2, newest:5 or -*-rc*. In a glob + is the same as *: no tag
+holds either. --src REPOSITORY:1.27.* is short for --src REPOSITORY --tags '1.27.*'. Put
+terms in quotes, lest the shell reads them. Terms that match no tag at all are an error.
+
+Without --dest images go to the account's own registry: --prefix, then the source
 in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io/org/app.
 (A port, which ECR's names do not allow, is joined with a hyphen.)
 
@@ -34,6 +42,8 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		Example: `  ecr-mirror-sync copy --src ghcr.io/kedacore/keda:2.16.0 --prefix external --insecure-policy
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx --policy policy.json
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx:stable --dry-run --insecure-policy
+  ecr-mirror-sync copy -s nginx --tags '1.27.*/stable' --exclude-tags '*-perl' --prefix external --insecure-policy
+  ecr-mirror-sync copy -s 'nginx:1.27.*' -d registry.example.com/nginx -d registry.example.org/nginx --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy`,
 		Args: noArgs,
 	}
@@ -47,17 +57,21 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 			return err
 		}
 		defer c.progress.Close()
-		src, dest, err := sides.parse(&run)
+		c.empty = "nothing to copy: the destination has all that the terms choose"
+		if len(run.regions) > 1 {
+			return usageErrorf("copy takes one --region")
+		}
+		what, err := sides.parse()
 		if err != nil {
 			return err
 		}
-		upstream, err := source.asking(streams, src.Repository.Host)
+		upstream, err := source.asking(streams, what.upstream.Host)
 		if err != nil {
 			return err
 		}
 		opts := wireOptions{upstream: upstream, passwords: true, named: true, files: true, certDir: source.certDir}
 		*code, err = c.mirror(cmd.Context(), &copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
-			return oneCopy(ctx, w, &run, src, dest)
+			return what.find(ctx, w, &run)
 		})
 		return err
 	}
@@ -65,89 +79,201 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 }
 
 // sidesFlags name the two ends of a copy.
-type sidesFlags struct{ src, dest string }
-
-func (f *sidesFlags) register(flags *pflag.FlagSet) {
-	flags.StringVarP(&f.src, "src", "s", "", "image to copy: `REPOSITORY`:TAG or @DIGEST")
-	flags.StringVarP(&f.dest, "dest", "d", "", "destination `REPOSITORY`, with or without a tag (default: the account's registry, --prefix and the source's name)")
+type sidesFlags struct {
+	src     string
+	dest    []string
+	tags    []string
+	exclude []string
 }
 
-// parse reads both ends. The zero dest means the account's registry.
-func (f *sidesFlags) parse(run *runFlags) (src, dest ref.Reference, err error) {
+func (f *sidesFlags) register(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.src, "src", "s", "", "what to copy: `REPOSITORY`:TAG or @DIGEST, or with --tags a repository alone")
+	flags.StringArrayVarP(&f.dest, "dest", "d", nil, "destination `REPOSITORY`, for a single image with or without a tag; repeatable (default: the account's registry, --prefix and the source's name)")
+	flags.StringArrayVar(&f.tags, "tags", nil, "copy the tags that `TERMS` choose, such as '1.27.*/stable'; repeatable")
+	flags.StringArrayVar(&f.exclude, "exclude-tags", nil, "leave out what `TERMS` match of the tags that --tags chooses; repeatable")
+}
+
+// copies is what one invocation of copy copies: one mirror for each destination.
+type copies struct {
+	upstream ref.Repository
+	rules    discover.Rules
+	to       []destination // at least one
+}
+
+// destination is where copies go. The zero Repository stands for the account's registry.
+type destination struct {
+	ref.Repository
+	as string // the tag, "" for upstream's own
+}
+
+// parse reads both ends and what is chosen between them.
+func (f *sidesFlags) parse() (copies, error) {
 	if f.src == "" {
-		return src, dest, usageErrorf("copy needs --src, such as --src ghcr.io/kedacore/keda:2.16.0")
+		return copies{}, usageErrorf("copy needs --src, such as --src ghcr.io/kedacore/keda:2.16.0")
 	}
-	if len(run.regions) > 1 {
-		return src, dest, usageErrorf("copy takes one --region")
+	dests, err := parseDests(f.dest)
+	if err != nil {
+		return copies{}, err
 	}
-	if src, err = ref.Parse(strings.TrimPrefix(f.src, "docker://")); err != nil {
-		return src, dest, usageErrorf("--src: %w", err)
+	name, glob := cutGlob(strings.TrimPrefix(f.src, "docker://"))
+	tags := f.tags
+	switch {
+	case glob != "" && len(tags) > 0:
+		return copies{}, usageErrorf("--src %s and --tags both choose tags: leave one out", f.src)
+	case glob != "":
+		tags = []string{glob}
+	case len(tags) == 0 && len(f.exclude) > 0:
+		return copies{}, usageErrorf("--exclude-tags leaves out some of what --tags chooses: add --tags, such as --tags '*'")
 	}
+	src, err := ref.Parse(name)
+	switch {
+	case err != nil:
+		return copies{}, usageErrorf("--src: %w", err)
+	case len(tags) == 0:
+		return oneImage(src, f.src, dests)
+	case src.Identifier() != "" && glob != "":
+		return copies{}, usageErrorf("--src %s: a glob takes the place of the tag; all other terms go into --tags", f.src)
+	case src.Identifier() != "":
+		return copies{}, usageErrorf("--src %s names one image, and --tags chooses among all tags: leave one out", f.src)
+	}
+	return manyTags(src.Repository, tags, f.exclude, dests)
+}
+
+// cutGlob takes a pattern off a reference: "nginx:1.27.*" is nginx and 1.27.*.
+func cutGlob(src string) (name, glob string) {
+	colon := strings.LastIndexByte(src, ':')
+	if colon < strings.LastIndexByte(src, '/') || !strings.ContainsAny(src[colon+1:], "*+") {
+		return src, ""
+	}
+	return src[:colon], src[colon+1:]
+}
+
+func parseDests(dests []string) ([]ref.Reference, error) {
+	parsed := make([]ref.Reference, 0, len(dests))
+	for _, dest := range dests {
+		to, err := ref.Parse(strings.TrimPrefix(dest, "docker://"))
+		if err != nil {
+			return nil, usageErrorf("--dest: %w", err)
+		}
+		if to.Digest != "" {
+			return nil, usageErrorf("--dest %s: a digest is what the source has; the destination takes a tag", dest)
+		}
+		parsed = append(parsed, to)
+	}
+	return parsed, nil
+}
+
+// oneImage copies what src names, under its own tag where a destination names none.
+func oneImage(src ref.Reference, written string, dests []ref.Reference) (copies, error) {
 	if src.Identifier() == "" {
-		return src, dest, usageErrorf("--src %s names no image: add a tag, such as %s:latest, or a digest", f.src, f.src)
+		return copies{}, usageErrorf("--src %s names no image: add a tag, such as %s:latest, or a digest, or choose tags with --tags", written, written)
 	}
-	if f.dest != "" {
-		if dest, err = ref.Parse(strings.TrimPrefix(f.dest, "docker://")); err != nil {
-			return src, dest, usageErrorf("--dest: %w", err)
+	if len(dests) == 0 {
+		dests = []ref.Reference{{}}
+	}
+	what := copies{upstream: src.Repository}
+	for _, dest := range dests {
+		to := destination{dest.Repository, cmp.Or(dest.Tag, src.Tag)}
+		if to.as == "" {
+			return copies{}, usageErrorf("--src %s has no tag to copy: give the destination one with --dest REPOSITORY:TAG", written)
 		}
-		if dest.Digest != "" {
-			return src, dest, usageErrorf("--dest %s: a digest is what the source has; the destination takes a tag", f.dest)
+		if slices.Contains(what.to, to) {
+			return copies{}, usageErrorf("--dest %s is given twice", to.Tagged(to.as))
 		}
+		what.to = append(what.to, to)
 	}
-	if src.Tag == "" && dest.Tag == "" {
-		return src, dest, usageErrorf("--src %s has no tag to copy: give the destination one with --dest REPOSITORY:TAG", f.src)
+	term := discover.Term{Kind: discover.Literal, Text: src.Identifier(), Pattern: src.Tag, Key: "--src", Position: 1}
+	if src.Digest != "" {
+		term.Kind, term.Digest = discover.Pin, src.Digest
+		term.Pattern = cmp.Or(src.Tag, what.to[0].as)
 	}
-	return src, dest, nil
+	what.rules.Choose = []discover.Term{term}
+	return what, nil
+}
+
+// manyTags copies what terms choose. They are read as FromTags reads resource tags, so
+// that errors and reasons name the flags.
+func manyTags(upstream ref.Repository, tags, exclude []string, dests []ref.Reference) (copies, error) {
+	flags := discover.Keys{Image: "--src", Tags: "--tags", Ignore: "--exclude-tags"}
+	spec, _, err := discover.FromTags(map[string]string{
+		flags.Image:  upstream.String(),
+		flags.Tags:   strings.Join(tags, "/"),
+		flags.Ignore: strings.Join(exclude, "/"),
+	}, flags)
+	if err != nil {
+		return copies{}, mistakesOf(err)
+	}
+	// Somebody waits for these tags: choosing none of them must not look like success.
+	spec.Rules.MinTags = 1
+	what := copies{upstream: upstream, rules: spec.Rules}
+	for _, dest := range dests {
+		to := destination{Repository: dest.Repository}
+		switch {
+		case dest.Tag != "":
+			return copies{}, usageErrorf("--dest %s names one tag, and --tags may choose several: name the repository alone", dest)
+		case slices.Contains(what.to, to):
+			return copies{}, usageErrorf("--dest %s is given twice", dest)
+		}
+		what.to = append(what.to, to)
+	}
+	if len(what.to) == 0 {
+		what.to = []destination{{}}
+	}
+	return what, nil
 }
 
 // given is a Finder that finds what it was given.
-type given discover.Finding
+type given []discover.Finding
 
-func (g given) Find(context.Context) ([]discover.Finding, error) {
-	return []discover.Finding{discover.Finding(g)}, nil
-}
+func (g given) Find(context.Context) ([]discover.Finding, error) { return g, nil }
 
-// oneCopy is the one mirror that a copy is.
-func oneCopy(ctx context.Context, w *wiring, run *runFlags, src, dest ref.Reference) (mirror.Finder, error) {
+// find makes a mirror for each destination. A destination that ECR will not tell of is
+// a row with the reason; it is an error only if that is so of all of them.
+func (c copies) find(ctx context.Context, w *wiring, run *runFlags) (mirror.Finder, error) {
 	region := w.session.Region()
 	if len(run.regions) == 1 {
 		region = run.regions[0]
 	}
-	if dest.Repository == (ref.Repository{}) {
-		host, err := w.registries.Host(ctx, region)
+	var found given
+	var errs []error
+	for _, to := range c.to {
+		if to.Repository == (ref.Repository{}) {
+			var err error
+			if to.Repository, err = w.ownRepository(ctx, region, run.prefix, c.upstream); err != nil {
+				return nil, err
+			}
+		}
+		m := discover.Mirror{
+			Upstream: c.upstream,
+			Target:   to.Repository,
+			As:       to.as,
+			Rules:    c.rules,
+			Options:  discover.DefaultOptions(),
+			Origin:   discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+		}
+		err := w.describe(ctx, &m, region)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
 		}
-		dest.Repository = ref.Repository{Host: host, Path: underPrefix(run.prefix, src.Repository)}
-		if dest, err = ref.Parse(dest.String()); err != nil {
-			return nil, usageErrorf("--prefix: %w", err)
-		}
+		found = append(found, discover.Finding{Mirror: m, Err: err})
 	}
-	if dest.Tag == "" {
-		dest.Tag = src.Tag
+	if len(errs) == len(found) {
+		return nil, errors.Join(errs...)
 	}
-	m := discover.Mirror{
-		Upstream: src.Repository,
-		Target:   dest.Repository,
-		As:       dest.Tag,
-		Rules:    discover.Rules{Choose: []discover.Term{onlyTerm(src, dest)}},
-		Options:  discover.DefaultOptions(),
-		Origin:   discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
-	}
-	if err := w.describe(ctx, &m, region); err != nil {
-		return nil, err
-	}
-	return given{Mirror: m}, nil
+	return found, nil
 }
 
-// onlyTerm chooses the source's one image.
-func onlyTerm(src, dest ref.Reference) discover.Term {
-	t := discover.Term{Kind: discover.Literal, Text: src.Identifier(), Pattern: src.Tag, Key: "--src", Position: 1}
-	if src.Digest != "" {
-		t.Kind, t.Digest = discover.Pin, src.Digest
-		t.Pattern = orElse(src.Tag, dest.Tag)
+// ownRepository is where an upstream repository goes in the account's own registry.
+func (w *wiring) ownRepository(ctx context.Context, region, prefix string, upstream ref.Repository) (ref.Repository, error) {
+	host, err := w.registries.Host(ctx, region)
+	if err != nil {
+		return ref.Repository{}, err
 	}
-	return t
+	own, err := ref.ParseRepository(host + "/" + underPrefix(prefix, upstream))
+	if err != nil {
+		return ref.Repository{}, usageErrorf("--prefix: %w", err)
+	}
+	return own, nil
 }
 
 // underPrefix is the repository that a source gets in the account's registry.
@@ -159,14 +285,20 @@ func underPrefix(prefix string, src ref.Repository) string {
 	return path
 }
 
-// describe asks ECR which tags of the destination may be overwritten, if it is ECR. A
-// host that does not look like ECR's is one if ECR's own endpoint names it, as an
-// emulator does.
+// know finds out whether host, which does not look like ECR's, is the registry that ECR's
+// own endpoint names for a Region, as an emulator's is.
+func (w *wiring) know(ctx context.Context, host, region string) error {
+	if _, known := w.registries.Locate(host); known || w.session.Endpoint() == "" {
+		return nil
+	}
+	_, err := w.registries.Host(ctx, region)
+	return err
+}
+
+// describe asks ECR which tags of the destination may be overwritten, if it is ECR.
 func (w *wiring) describe(ctx context.Context, m *discover.Mirror, region string) error {
-	if _, known := w.registries.Locate(m.Target.Host); !known && w.session.Endpoint() != "" {
-		if _, err := w.registries.Host(ctx, region); err != nil {
-			return err
-		}
+	if err := w.know(ctx, m.Target.Host, region); err != nil {
+		return err
 	}
 	at, isECR := w.registries.Locate(m.Target.Host)
 	if !isECR {

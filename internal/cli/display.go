@@ -7,6 +7,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/progress"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
 
 // display shows how far a run is; what is written to it are log lines, so that bars
@@ -30,4 +31,18 @@ func newDisplay(stderr *os.File) display {
 		}
 		return width, height
 	})
+}
+
+// fitted is how a result is written to stdout: coloured and fitted to a terminal, plain
+// to anything else.
+func fitted(stdout *os.File) report.Options {
+	fd := int(stdout.Fd())
+	if !term.IsTerminal(fd) {
+		return report.Options{}
+	}
+	o := report.Options{Color: os.Getenv("NO_COLOR") == ""}
+	if width, _, err := term.GetSize(fd); err == nil {
+		o.Width = width
+	}
+	return o
 }

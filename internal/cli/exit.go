@@ -21,10 +21,11 @@ const (
 )
 
 const exitCodeHelp = `Exit codes:
-  0        everything is in sync, or was brought in sync and read back
+  0        everything is in sync, or was brought in sync and read back; what rules say
+           to leave alone may have drifted
   1        at least one row failed or is blocked; the rest is done
   3        nothing could be done: discovery failed, or every row did
-  4        with --dry-run --exit-code: the plan has changes
+  4        with --exit-code in a dry run: there are changes
   6        --max-duration is used up; what was not done is listed
   10       usage or configuration error; nothing was written
   130/143  interrupted by SIGINT or SIGTERM`
@@ -37,6 +38,27 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usageErrorf(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
+}
+
+// mistakes are several usage errors, each told on a line of its own.
+type mistakes []error
+
+func (m mistakes) Error() string { return errors.Join(m...).Error() }
+
+// mistakesOf makes a usage error of the problems that package discover joined.
+func mistakesOf(err error) error { return usageError{apart(err)} }
+
+// apart takes joined errors apart.
+func apart(err error) mistakes {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return mistakes{err}
+	}
+	var all mistakes
+	for _, one := range joined.Unwrap() {
+		all = append(all, apart(one)...)
+	}
+	return all
 }
 
 // codeOf is the exit code of a command that could not do its work at all.

@@ -15,6 +15,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -178,24 +179,73 @@ type declared struct {
 // describedAtOnce bounds the calls to ECR about destinations.
 const describedAtOnce = 16
 
-// Find returns the file's rules, with what their destinations allow.
+// Find returns the file's rules, and those for what registries list, each with what its
+// destination allows.
 func (d declared) Find(ctx context.Context) ([]discover.Finding, error) {
 	found := make([]discover.Finding, 0, len(d.file.Rules))
 	for _, rule := range d.file.Rules {
 		found = append(found, discover.Finding{Mirror: rule.Mirror})
 	}
-	known := make(map[ref.Repository][]int)
+	found = append(found, d.listed(ctx)...)
+	d.describe(ctx, found)
+	return found, nil
+}
+
+// listed returns the rules for what registries list. What cannot be listed, or mirrored,
+// is a row, and so is a pattern that --only leaves out, as long as its name has to count.
+func (d declared) listed(ctx context.Context) []discover.Finding {
+	each := make([][]discover.Finding, len(d.file.Patterns))
+	var g errgroup.Group
+	g.SetLimit(describedAtOnce)
+	for i, p := range d.file.Patterns {
+		if !d.only.runs(p.Name) {
+			each[i] = []discover.Finding{{Mirror: discover.Mirror{Name: p.Name}}}
+			continue
+		}
+		g.Go(func() error {
+			mirrors, err := d.wiring.lister.Mirrors(ctx, p)
+			for _, m := range mirrors {
+				each[i] = append(each[i], discover.Finding{Mirror: m})
+			}
+			origin := discover.Origin{Kind: config.FromFile, Place: p.Place()}
+			for _, err := range problemsOf(err) {
+				each[i] = append(each[i], discover.Finding{Mirror: discover.Mirror{Name: p.Name, Origin: origin}, Err: err})
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return none
+	return slices.Concat(each...)
+}
+
+// problemsOf returns the errors that were joined to err, each to be a row of its own.
+func problemsOf(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 { //nolint:errorlint // only what is joined here and now
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// describe asks ECR about the destinations that are its own, each once.
+func (d declared) describe(ctx context.Context, found []discover.Finding) {
+	of := make(map[ref.Repository][]int)
 	for i, f := range found {
 		if d.only.runs(f.Mirror.Name) && f.Err == nil {
-			known[f.Mirror.Target] = append(known[f.Mirror.Target], i)
+			of[f.Mirror.Target] = append(of[f.Mirror.Target], i)
 		}
 	}
 	var g errgroup.Group
 	g.SetLimit(describedAtOnce)
-	for _, same := range known {
+	for _, same := range of {
 		g.Go(func() error {
 			first := found[same[0]].Mirror
-			err := d.wiring.describe(ctx, &first, d.region)
+			err := d.wiring.know(ctx, first.Upstream.Host, d.region)
+			if err == nil {
+				err = d.wiring.describe(ctx, &first, d.region)
+			}
 			for _, i := range same {
 				found[i].Mirror.Tags, found[i].Mirror.Origin.Region = first.Tags, first.Origin.Region
 				found[i].Err = err
@@ -204,7 +254,6 @@ func (d declared) Find(ctx context.Context) ([]discover.Finding, error) {
 		})
 	}
 	_ = g.Wait() // the functions return none
-	return found, nil
 }
 
 // reach is what list and sync need to reach both sides. Where resource tags name
@@ -220,19 +269,19 @@ func (c *command) reach(upstream asking, certDir string) wireOptions {
 
 // finder finds what flags and file ask to mirror: repositories with resource tags, where
 // they are searched, and the mirrors of the file.
-func (c *command) finder(ctx context.Context, w *wiring, some only) (mirror.Finder, error) {
+func (c *command) finder(w *wiring, some only) mirror.Finder {
 	var all finders
+	var searches ecr.Finders
 	for _, s := range c.scopes() {
-		searched, err := w.search(ctx, c, s)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, searched...)
+		searches = append(searches, w.search(c, s))
+	}
+	if len(searches) > 0 {
+		all = append(all, searches)
 	}
 	if file := c.settled.file; len(file.Rules)+len(file.Patterns) > 0 {
 		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
 	}
-	return part{of: all, only: some}, nil
+	return part{of: all, only: some}
 }
 
 // scopes are the parts of ECR that are searched: what the flags say, and for what they

@@ -321,7 +321,7 @@ func (f *copyFlags) selection() (discover.Platforms, error) {
 		return discover.Platforms{}, usageErrorf("--platform keeps an index and --override-* picks one image: choose one")
 	}
 	if override {
-		p, err := ref.ParsePlatform(strings.TrimSuffix(orElse(f.os, "linux")+"/"+orElse(f.arch, "amd64")+"/"+f.variant, "/"))
+		p, err := ref.ParsePlatform(strings.TrimSuffix(cmp.Or(f.os, "linux")+"/"+cmp.Or(f.arch, "amd64")+"/"+f.variant, "/"))
 		if err != nil {
 			return discover.Platforms{}, usageErrorf("--override-*: %w", err)
 		}
@@ -358,11 +358,4 @@ func (f *copyFlags) check(dryRun bool) error {
 		return usageErrorf("--timeout %s: expected 0 or more", f.timeout)
 	}
 	return nil
-}
-
-func orElse(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }

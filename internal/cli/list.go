@@ -58,11 +58,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 		return 0, err
 	}
 	defer closing(w, &err)
-	finder, err := c.finder(ctx, w, some)
-	if err != nil {
-		return 0, ended(ctx, err)
-	}
-	runner := &mirror.Runner{Finder: finder, Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
+	runner := &mirror.Runner{Finder: c.finder(w, some), Places: w, Gate: c.gate(w), Explain: explain, Log: c.log}
 	lines, warnings, err := runner.List(ctx)
 	if err != nil {
 		return 0, ended(ctx, err)
@@ -84,7 +80,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 			Err:         l.Err,
 		})
 	}
-	r := report.FromListing(c.facts(ctx, 0), listings, warnings)
+	r := report.FromListing(c.facts(ctx, runner.ManifestsRead()), listings, warnings)
 	c.progress.Close()
 	if err := c.print(r); err != nil {
 		return 0, err

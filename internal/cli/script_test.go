@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,6 +131,7 @@ func (s *stage) commands() map[string]command {
 		"create":    s.create,
 		"tag":       s.tag,
 		"untag":     s.untag,
+		"tagged":    s.tagged,
 		"immutable": s.immutable,
 		"drop":      s.drop,
 		"same":      s.same,
@@ -150,6 +152,7 @@ func (s *stage) commands() map[string]command {
 		"proxy":     s.proxy,
 		"golden":    s.golden,
 		"fill":      fill,
+		"separate":  s.separate,
 	}
 }
 
@@ -248,13 +251,27 @@ func (s *stage) createIn(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, err)
 }
 
-// create-as ACCOUNT NAME [KEY=VALUE…] is create in another account.
+// create-as ACCOUNT[/REGION] NAME [KEY=VALUE…] is create in another account.
 func (s *stage) createAs(ts *testscript.TestScript, neg bool, args []string) {
+	account, region, _ := strings.Cut(args[0], "/")
 	tags := map[string]string{}
 	for _, t := range resourceTags(args[2:]) {
 		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
-	check(ts, neg, s.ecr.CreateRepository(args[1], ecrlocal.RepositoryOptions{Account: args[0], Tags: tags}))
+	check(ts, neg, s.ecr.CreateRepository(args[1], ecrlocal.RepositoryOptions{Account: account, Region: region, Tags: tags}))
+}
+
+// separate VARIABLE REGION [ACCOUNT] gives a registry an address of its own, and puts it
+// into an environment variable.
+func (s *stage) separate(ts *testscript.TestScript, _ bool, args []string) {
+	region, account := registryOf(args[1:])
+	ts.Setenv(args[0], s.ecr.Separate(s.t, account, region))
+}
+
+// registryOf reads [REGION [ACCOUNT]]; "" is the default.
+func registryOf(args []string) (region, account string) {
+	args = append(args, "", "")
+	return args[0], args[1]
 }
 
 // many N NAME [KEY=VALUE…] creates the repositories NAME-1 to NAME-N.
@@ -278,6 +295,22 @@ func (s *stage) untag(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, err)
 }
 
+// tagged NAME [KEY=VALUE…] insists that a repository has these resource tags and no
+// others.
+func (s *stage) tagged(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := s.api.ListTagsForResource(s.t.Context(), &ecr.ListTagsForResourceInput{ResourceArn: s.arn(args[0])})
+	ts.Check(err)
+	var have []string
+	for _, t := range out.Tags {
+		have = append(have, aws.ToString(t.Key)+"="+aws.ToString(t.Value))
+	}
+	want := slices.Sorted(slices.Values(args[1:]))
+	slices.Sort(have)
+	if !slices.Equal(have, want) {
+		ts.Fatalf("%s has the resource tags %q, and %q were expected", args[0], have, want)
+	}
+}
+
 // immutable NAME makes a repository's tags immutable.
 func (s *stage) immutable(ts *testscript.TestScript, neg bool, args []string) {
 	_, err := s.api.PutImageTagMutability(s.t.Context(), &ecr.PutImageTagMutabilityInput{
@@ -292,11 +325,13 @@ func (s *stage) drop(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, err)
 }
 
-// same UPSTREAM:TAG ECR:TAG walks both, re-hashes every blob, and insists that they are
-// the same image, complete. The second may be upstream's, too, as upstream/NAME:TAG.
+// same UPSTREAM:TAG ECR:TAG [REGION [ACCOUNT]] walks both, re-hashes every blob, and
+// insists that they are the same image, complete. The second may be upstream's, too, as
+// upstream/NAME:TAG.
 func (s *stage) same(ts *testscript.TestScript, neg bool, args []string) {
 	original := s.walk(ts, s.upstream.direct, args[0], "")
-	base, password := s.ecr.URL, s.token(ts)
+	region, account := registryOf(args[2:])
+	base, password := s.ecr.URL, s.ecr.Password(account, region)
 	name, there := strings.CutPrefix(args[1], "upstream/")
 	if there {
 		base, password = s.upstream.direct, ""

@@ -53,7 +53,7 @@ is written last and read back.
 			return err
 		}
 		*code, err = c.mirror(cmd.Context(), &copying, c.reach(upstream, source.certDir),
-			func(ctx context.Context, w *wiring) (mirror.Finder, error) { return c.finder(ctx, w, some) })
+			func(_ context.Context, w *wiring) (mirror.Finder, error) { return c.finder(w, some), nil })
 		return err
 	}
 	return cmd

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -35,6 +38,7 @@ type wiring struct {
 	registries *ecr.Registries
 	source     registry.Source
 	target     registry.Target
+	lister     *listing.Lister
 	judged     library.Options // how a trust policy's signatures are read
 	close      []func() error
 }
@@ -55,7 +59,12 @@ type wireOptions struct {
 
 // wire opens AWS and prepares both sides. It contacts no registry.
 func wire(ctx context.Context, o wireOptions) (*wiring, error) {
-	session, err := o.session(ctx, o.run.roleARN, o.run.registryID)
+	session, err := ecr.Open(ctx, ecr.Options{
+		Role:       ecr.Role{ARN: o.run.roleARN},
+		RegistryID: o.run.registryID,
+		UserAgent:  "ecr-mirror-sync",
+		Log:        o.log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +82,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	targets := w.client(destination, settingsOf(o.file, o.run.insecure, ""))
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
 	w.judged = o.library(upstream, settings)
+	w.lister = w.listers(sources, upstream)
 	if o.run.transport == "library" {
 		w.throughLibrary(sources, o.library(destination, settingsOf(o.file, o.run.insecure, "")))
 	}
@@ -80,11 +90,6 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		w.target = registry.ReadOnly(w.target)
 	}
 	return w, nil
-}
-
-// session opens AWS for a role and an account, "" for the caller's own.
-func (o wireOptions) session(ctx context.Context, role, account string) (*ecr.Session, error) {
-	return ecr.Open(ctx, ecr.Options{RoleARN: role, RegistryID: account, UserAgent: "ecr-mirror-sync", Log: o.log})
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -161,29 +166,37 @@ func (o wireOptions) library(from auth.Provider, settings func(string) registry.
 	}
 }
 
+// listers returns the ways in which registries are asked for their repositories.
+func (w *wiring) listers(catalog registry.Lister, upstream auth.Provider) *listing.Lister {
+	hub := dockerhub.New(dockerhub.Options{
+		Credentials: upstream, UserAgent: "ecr-mirror-sync/" + version, RetryTimes: w.opts.retryTimes, Log: w.opts.log,
+	})
+	w.close = append(w.close, hub.Close)
+	return listing.New(listing.Options{Catalog: catalog, ECR: listingECR{w}, Hub: hub})
+}
+
+// listingECR lists ECR's registries, also that of an emulator.
+type listingECR struct{ *wiring }
+
+func (p listingECR) PublicRepositories(ctx context.Context) iter.Seq2[string, error] {
+	return p.registries.PublicRepositories(ctx)
+}
+
+func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
+	if err := p.know(ctx, host, p.session.Region()); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return p.registries.Repositories(ctx, host)
+}
+
 // search returns what looks for resource tags in one scope.
-func (w *wiring) search(ctx context.Context, c *command, s config.Scope) (finders, error) {
-	session := w.session
-	if s.Role != c.run.roleARN || s.Account != c.run.registryID {
-		var err error
-		if session, err = w.opts.session(ctx, s.Role, s.Account); err != nil {
-			return nil, err
-		}
-	}
-	prefixes := s.Prefixes
-	if len(prefixes) == 0 {
-		prefixes = []string{""}
-	}
-	var each finders
-	for _, prefix := range prefixes {
-		each = append(each, ecr.NewFinder(session, w.registries, ecr.FinderOptions{
-			Keys:    s.Keys(),
-			Regions: s.Regions,
-			Prefix:  prefix,
-			Route:   c.settled.route,
-		}))
-	}
-	return each, nil
+func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
+	return ecr.NewFinder(w.session.As(ecr.Role{ARN: s.Role}, s.Account), w.registries, ecr.FinderOptions{
+		Keys:     s.Keys(),
+		Regions:  s.Regions,
+		Prefixes: s.Prefixes,
+		Route:    c.settled.route,
+	})
 }
 
 func (w *wiring) Close() error {

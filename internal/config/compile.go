@@ -16,13 +16,7 @@ const FromFile discover.OriginKind = "file"
 // A Rule is a mirror of one repository to one destination.
 type Rule struct {
 	Schedule *Schedule // nil where neither the mirror nor the defaults have one
-
-	// Mutable are globs: the exceptions from Mirror.Rules.Immutable, which is "*" where
-	// there are any. Who applies the rules has to know them, or tags that may change are
-	// never looked at again.
-	Mutable []string
-
-	Mirror discover.Mirror
+	Mirror   discover.Mirror
 }
 
 // A compiler turns the mirrors of a file that is well formed into rules and patterns.
@@ -85,14 +79,14 @@ func (c *compiler) each(m *Mirror, common discover.Mirror, routes []route, sched
 			c.reader.fail(to, "the destination has the tag "+quoted(each.As), "a repository, or tags that name a single tag")
 			continue
 		}
-		c.rules = append(c.rules, Rule{Schedule: schedule, Mutable: m.Tags.Mutable, Mirror: each})
+		c.rules = append(c.rules, Rule{Schedule: schedule, Mirror: each})
 		c.places = append(c.places, to)
 	}
 }
 
 // single reports whether the tags are one tag, named.
 func (t Tags) single() bool {
-	return t.fixed() && len(t.Literals)+len(t.Digests) == 1 && t.Newest == 0 && t.Mode == ""
+	return t.fixed() && len(t.Literals)+len(t.Digests) == 1
 }
 
 // common returns what all rules of a mirror share.
@@ -177,7 +171,7 @@ func (c *compiler) routes(m *Mirror, path string) []route {
 
 func (c *compiler) pattern(m *Mirror, common discover.Mirror, routes []route, schedule *Schedule, path string) {
 	p := Pattern{
-		Name: m.Name, Schedule: schedule, Mutable: m.Tags.Mutable,
+		Name: m.Name, Schedule: schedule,
 		Registry: m.From.Registry, Lister: m.From.lister(), Namespace: m.From.Namespace, Search: m.From.Search,
 		MaxItems: m.From.maxItems(), CacheDuration: m.From.cacheFor(),
 		routes: routes, rule: common,

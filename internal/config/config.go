@@ -85,7 +85,7 @@ func readOne(path string, readFile func(string) ([]byte, error), book *notebook)
 		book.add(Place{File: path}, "", fmt.Sprintf("the file cannot be read: %s", oneLine(err.Error())), "")
 		return nil
 	}
-	n := readNode(path, data, book)
+	n := readNode(path, data, "a configuration, beginning with apiVersion: "+APIVersion, book)
 	if n == nil || n.kind == unread {
 		return nil
 	}

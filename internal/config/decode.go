@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/nearest"
 )
 
 // A reader fills the types of a File from nodes. It goes on after a problem, so that
@@ -169,13 +171,13 @@ func (r *reader) unknown(e entry, fields []field, path string) (meant string) {
 	}
 	var names []string
 	for _, f := range fields {
-		if slices.ContainsFunc(f.aka, func(other string) bool { return folded(other) == folded(e.key) }) {
+		if slices.ContainsFunc(f.aka, func(other string) bool { return nearest.Same(other, e.key) }) {
 			r.book.add(e.at, path, "unknown key "+quoted(e.key), f.name+", as it is called here")
 			return f.name
 		}
 		names = append(names, f.name)
 	}
-	meant, near := nearest(e.key, names)
+	meant, near := nearest.Word(e.key, names)
 	expected := meant
 	if !near {
 		expected = "one of " + strings.Join(names, ", ")

@@ -131,12 +131,28 @@ type Terms struct {
 	Digests  []string `yaml:"digests" is:"pin" doc:"That digest under that name: stable@sha256:…"`
 }
 
-// Tags is the selection language in ordinary words. What Terms choose is united; the
-// narrowing keys then filter what globs, ranges and expressions chose; Exclude wins.
+// Patterns tell tags apart. A list of short words may stand for the map.
+type Patterns struct {
+	Globs  []string `yaml:"globs" is:"glob" doc:"Tags that match; * stands for any run of characters, and without one it is the whole tag."`
+	Semver []string `yaml:"semver" is:"range" doc:"Versions in a range."`
+	Regex  []string `yaml:"regex" is:"regexp" doc:"Tags that an RE2 expression matches as a whole."`
+}
+
+// Keep is what chosen tags have to match. A list of short words may stand for the map.
+type Keep struct {
+	Patterns
+	Not Patterns `yaml:"not" doc:"What chosen tags must not match."`
+}
+
+// Tags is the selection language in ordinary words. What Terms and Not choose is united;
+// Keep and the narrowing keys then filter what globs, ranges and expressions chose;
+// Exclude wins.
 type Tags struct {
 	Terms
+	Not        Patterns `yaml:"not" doc:"Every tag that does not match is chosen. In a list of short words, ! inverts what it precedes: \"!1.*\", \"!regex: v[0-9]+\"."`
 	Exclude    Terms    `yaml:"exclude" aka:"ignore,ignoredTags" doc:"Tags to leave out, whatever chose them."`
-	Newest     int      `yaml:"newest" aka:"keep" min:"1" max:"100000" doc:"Of what was chosen, this many of the highest."`
+	Keep       Keep     `yaml:"keep" doc:"Of what globs, semver, regex and not chose, only tags that match every one of these."`
+	Newest     int      `yaml:"newest" aka:"latest" min:"1" max:"100000" doc:"Of what was chosen, this many of the highest."`
 	NewestBy   string   `yaml:"newestBy" is:"order" doc:"What newest goes by: the version, the time the image was created, or the name with its digits read as numbers." default:"version"`
 	Mode       string   `yaml:"mode" is:"mode" doc:"highest: the highest version. higher: what is above the destination's highest, and the highest where it is empty. semver: every version. all: every tag."`
 	Variant    string   `yaml:"variant" aka:"compatibility" is:"glob" doc:"Only versions of this variant, such as alpine or debian-*."`
@@ -146,7 +162,7 @@ type Tags struct {
 	Floating   bool     `yaml:"floating" doc:"Floating tags, such as 1.27 beside 1.27.3, are versions too." default:"false"`
 	Strict     bool     `yaml:"strict" doc:"Versions are read as semver.org has them: whatever follows a dash is a pre-release." default:"false"`
 	Immutable  []string `yaml:"immutable" is:"glob" doc:"Tags that never change upstream: once they are at the destination they are not compared any more." default:"defaults.immutableTags"`
-	Mutable    []string `yaml:"mutable" aka:"mutableTags" is:"glob" doc:"The other way round: every tag but these is immutable."`
+	Mutable    []string `yaml:"mutable" aka:"mutableTags" is:"glob" doc:"The other way round: every tag but these is immutable, whatever defaults.immutableTags says."`
 	MinTags    *int     `yaml:"minTags" min:"0" max:"1000000" doc:"Fewer tags than this are an error. 0 switches the guard off." default:"defaults.minTags"`
 }
 

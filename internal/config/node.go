@@ -65,9 +65,10 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
-// readNode reads one file. Where it returns nil, a problem says why; what it returns
-// despite a problem is the part that could be read.
-func readNode(file string, data []byte, book *notebook) *node {
+// readNode reads one file; expected says what an empty one should hold. Where it returns
+// nil, a problem says why; what it returns despite a problem is the part that could be
+// read.
+func readNode(file string, data []byte, expected string, book *notebook) *node {
 	start := Place{File: file}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	switch {
@@ -85,7 +86,7 @@ func readNode(file string, data []byte, book *notebook) *node {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	err := decoder.Decode(&document)
 	if errors.Is(err, io.EOF) {
-		book.add(start, "", "the file is empty", "a configuration, beginning with apiVersion: "+APIVersion)
+		book.add(start, "", "the file is empty", expected)
 		return nil
 	}
 	if err != nil {
@@ -97,7 +98,12 @@ func readNode(file string, data []byte, book *notebook) *node {
 	} else if !errors.Is(err, io.EOF) {
 		syntaxProblem(file, data, err, book)
 	}
-	return convert(file, &document, book)
+	n := convert(file, &document, book)
+	if n.absent() {
+		book.add(start, "", "the file is empty", expected)
+		return nil
+	}
+	return n
 }
 
 // separators counts what stands between values, and so bounds how many there can be,
@@ -186,12 +192,7 @@ func convert(file string, document *yaml.Node, book *notebook) *node {
 	if root.Kind == yaml.DocumentNode {
 		root = root.Content[0]
 	}
-	n := c.node(root, 0)
-	if n.absent() {
-		book.add(Place{File: file}, "", "the file is empty", "a configuration, beginning with apiVersion: "+APIVersion)
-		return nil
-	}
-	return n
+	return c.node(root, 0)
 }
 
 // A converter counts what it makes, so that aliases of aliases do not fill the memory.

@@ -93,7 +93,6 @@ func (f From) show() *yaml.Node {
 type Pattern struct {
 	Name          string
 	Schedule      *Schedule // nil where neither the mirror nor the defaults have one
-	Mutable       []string  // see Rule.Mutable
 	Registry      string
 	Lister        Lister
 	Namespace     string        // for ListDockerHub
@@ -121,11 +120,11 @@ func (p Pattern) Matches(path string) bool {
 // What cannot be mirrored is named in the error: names that no repository can have,
 // repositories that would be mirrored onto themselves, and those that share a
 // destination. The rules beside it are for the others. Where more repositories match
-// than MaxItems allows there are none.
+// than MaxItems allows there are none; whoever lists may stop at the first too many.
 func (p Pattern) Expand(repositories []string) ([]discover.Mirror, error) {
 	matching := p.matching(repositories)
 	if p.MaxItems > 0 && len(matching) > p.MaxItems {
-		return nil, fmt.Errorf("%s: %d repositories of %s match, and maxItems allows %d", p.Place(), len(matching), p.Registry, p.MaxItems)
+		return nil, fmt.Errorf("%s: more repositories of %s match than maxItems allows, %d: narrow the pattern, or allow more", p.Place(), p.Registry, p.MaxItems)
 	}
 	var mirrors []discover.Mirror
 	var problems []error

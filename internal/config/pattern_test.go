@@ -95,7 +95,7 @@ func TestExpandProblems(t *testing.T) {
 	}{
 		{
 			"too many", "{registry: r.example.com}", "a b c d", nil,
-			"a.yaml:3: 4 repositories of quay.io match, and maxItems allows 3",
+			"a.yaml:3: more repositories of quay.io match than maxItems allows, 3: narrow the pattern, or allow more",
 		},
 		{
 			"no repository's name", "{registry: r.example.com}", "a B a@b",

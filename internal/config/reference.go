@@ -134,6 +134,8 @@ func (b *book) describeSection(t, inner reflect.Type) string {
 		reflect.TypeFor[Destination](): "a repository, or a ",
 		reflect.TypeFor[Tags]():        "a short word, a list of them, or a ",
 		reflect.TypeFor[Terms]():       "a short word, a list of them, or a ",
+		reflect.TypeFor[Patterns]():    "a short word, a list of them, or a ",
+		reflect.TypeFor[Keep]():        "a short word, a list of them, or a ",
 		reflect.TypeFor[Credentials](): "`none`, or a ",
 		reflect.TypeFor[Schedule]():    "an interval, a cron expression, or a ",
 	}[inner]

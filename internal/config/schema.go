@@ -168,11 +168,19 @@ func (*Destination) schema(g *generator) schema {
 }
 
 func (*Terms) schema(g *generator) schema {
-	return oneOrMany(termSchema()).or(g.reference(reflect.TypeFor[Terms]()))
+	return oneOrMany(g.word()).or(g.reference(reflect.TypeFor[Terms]()))
+}
+
+func (*Patterns) schema(g *generator) schema {
+	return oneOrMany(g.word()).or(g.reference(reflect.TypeFor[Patterns]()))
+}
+
+func (*Keep) schema(g *generator) schema {
+	return oneOrMany(g.word()).or(g.reference(reflect.TypeFor[Keep]()))
 }
 
 func (*Tags) schema(g *generator) schema {
-	return oneOrMany(termSchema()).or(g.reference(reflect.TypeFor[Tags]()))
+	return oneOrMany(g.word()).or(g.reference(reflect.TypeFor[Tags]()))
 }
 
 // or adds an alternative to a schema of alternatives.
@@ -181,14 +189,15 @@ func (s schema) or(other schema) schema {
 	return schema{"anyOf": append(alternatives, other)}
 }
 
-// termSchema is the schema of a short word, or of one that lost its quotes.
-func termSchema() schema {
+// word returns a reference to the schema of a short word, or of one that lost its quotes.
+func (g *generator) word() schema {
 	text := []string{"string", "number", "boolean"}
-	return schema{"anyOf": []schema{
+	g.defs["Word"] = schema{"anyOf": []schema{
 		{"type": text},
 		{
 			"type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
-			"properties": schema{"semver": schema{"type": text}, "regex": schema{"type": text}},
+			"properties": schema{"semver": schema{"type": text}, "regex": schema{"type": text}, "!semver": schema{"type": text}, "!regex": schema{"type": text}},
 		},
 	}}
+	return schema{"$ref": "#/$defs/Word"}
 }

@@ -153,6 +153,7 @@ var (
 	tagForms  = []string{
 		"1.10", "[no, 012, 'a*', 'semver: ^1 || 2', 'regex: \\d+']", "{newest: 3, newestBy: created, exclude: 1.*}",
 		"{globs: '*', major: 0, minor: 0, minTags: 0, prerelease: true, floating: true, strict: true}",
+		"{globs: '*', not: [a, 'semver: ^1'], keep: ['!*-rc*', 'regex: a b', 1.10]}", "['!1.*', '!regex: x', y]",
 		"{mode: higher, variant: alpine*, mutable: latest, exclude: {semver: <1, literals: null}}",
 	}
 )

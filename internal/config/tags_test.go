@@ -46,6 +46,17 @@ func TestTagsMeanWhatResourceTagsDo(t *testing.T) {
 		{"{mode: all}", "mode:all", ""},
 		{"{globs: '*', prerelease: true, floating: true, strict: true}", "+", "prerelease=true floating=true strict=true"},
 		{"{globs: '*', immutable: [v*, 1.0], minTags: 4}", "+", "immutable=v+ immutable=1.0 min-tags=4"},
+		{"{globs: '*', mutable: [latest, '*-dev']}", "+", "mutable=latest mutable=+-dev"},
+		{"'!1.*'", "not:1.+", ""},
+		{"['!regex: a|b', '!semver: >=2', a]", "a/not:semver:ge2/not:re:YXxi", ""},
+		{"['!regex': a|b]", "not:re:YXxi", ""},
+		{"['! latest']", "not:latest", ""},
+		{"{not: [1.*, regex: a|b]}", "not:1.+/not:re:YXxi", ""},
+		{"{globs: '*', not: {globs: 1.*, semver: <1}}", "+/not:1.+/not:semver:lt1", ""},
+		{"{globs: '*', keep: '*-alpine'}", "+", "keep=+-alpine"},
+		{"{globs: '*', keep: [1.27, '*-alpine*', 'semver: >=1.2', 'regex: a|b', '!*-rc*']}", "+", "keep=1.27 keep=+-alpine+ keep=semver:ge1.2 keep=re:YXxi keep=not:+-rc+"},
+		{"{globs: '*', keep: {globs: '*-alpine', not: {regex: a|b, globs: '*-rc*'}}}", "+", "keep=+-alpine keep=not:+-rc+ keep=not:re:YXxi"},
+		{"{newest: 1, keep: {not: '*.0'}}", "newest:1", "keep=not:+.0"},
 	} {
 		got := mustLoad(t, withTags("  tags: "+test.yaml+"\n")).Rules[0].Mirror.Rules
 		spec, _, err := discover.FromTags(map[string]string{keys.Image: "nginx", keys.Tags: test.tags, keys.Options: test.options}, keys)
@@ -68,25 +79,24 @@ func TestRangesOfTheLibrary(t *testing.T) {
 	}
 }
 
-// Every other tag than the mutable ones is immutable; Immutable alone cannot say so.
-func TestMutable(t *testing.T) {
-	rule := mustLoad(t, head+"defaults: {immutableTags: v*}\nmirrors:\n- {name: m, from: nginx, to: quay.io/n, tags: {globs: '*', mutable: [latest, '*-dev']}}\n").Rules[0]
-	if diff := cmp.Diff([]string{"*"}, rule.Mirror.Rules.Immutable); diff != "" {
-		t.Errorf("immutable (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"latest", "*-dev"}, rule.Mutable); diff != "" {
-		t.Errorf("mutable (-want +got):\n%s", diff)
+// What a mirror says of its mutable tags goes over the defaults.
+func TestMutableOverDefaults(t *testing.T) {
+	rules := mustLoad(t, head+"defaults: {immutableTags: v*}\nmirrors:\n- {name: m, from: nginx, to: quay.io/n, tags: {globs: '*', mutable: [latest, v*-dev]}}\n").Rules[0].Mirror.Rules
+	for tag, want := range map[string]bool{"v1": true, "1.0": true, "latest": false, "v1-dev": false} {
+		if got := rules.IsImmutable(tag); got != want {
+			t.Errorf("%s: immutable is %t", tag, got)
+		}
 	}
 }
 
 // Reasons name terms as they are written in the file.
 func TestReasons(t *testing.T) {
-	rules := mustLoad(t, withTags("  tags: {literals: stable, globs: 1.*, semver: '>=2', regex: 'z+', exclude: {globs: '*-rc*'}}\n")).Rules[0].Mirror.Rules
+	rules := mustLoad(t, withTags("  tags: {literals: stable, globs: 1.*, semver: '>=2', regex: 'z+', keep: ['!*.9', 'regex: [^4]*'], not: ['1*', 'regex: [z2].*'], exclude: {globs: '*-rc*'}}\n")).Rules[0].Mirror.Rules
 	selector, err := selection.Compile(rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	result := selector.Select(selection.Input{Upstream: []string{"1.0", "1.0.1", "2.0.0", "zz", "1.0-rc1"}, UpstreamListed: true})
+	result := selector.Select(selection.Input{Upstream: []string{"1.0", "1.0.1", "2.0.0", "zz", "1.0-rc1", "1.9", "1.4", "x"}, UpstreamListed: true})
 	var got []string
 	for _, pick := range result.Picks {
 		got = append(got, pick.Tag+": "+pick.Reason)
@@ -95,8 +105,8 @@ func TestReasons(t *testing.T) {
 		got = append(got, dropped.Tag+": "+dropped.Reason)
 	}
 	want := []string{
-		"stable: literal stable", "2.0.0: semver:>=2", "1.0.1: glob 1.*", "1.0: glob 1.*", "zz: re:z+",
-		"1.0-rc1: excluded by *-rc* of tags.exclude",
+		"stable: literal stable", "2.0.0: semver:>=2", "1.0.1: glob 1.*", "1.0: glob 1.*", "x: glob !1*", "zz: re:z+",
+		"1.0-rc1: excluded by *-rc* of tags.exclude", "1.4: not kept by re:[^4]* of tags.keep", "1.9: not kept by !*.9 of tags.keep",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)

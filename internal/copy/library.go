@@ -23,6 +23,7 @@ const maxKept = 64 << 20
 // follows. It is safe for concurrent use.
 type Library struct {
 	reads   *semaphore.Weighted
+	configs *semaphore.Weighted
 	reading flights[origin, registry.Manifest]
 
 	mu   sync.Mutex
@@ -43,6 +44,7 @@ func NewLibrary(atOnce int) *Library { return newLibrary(atOnce, maxKept) }
 func newLibrary(atOnce int, keep int64) *Library {
 	return &Library{
 		reads:   semaphore.NewWeighted(int64(max(atOnce, 1))),
+		configs: semaphore.NewWeighted(configsAtOnce),
 		reading: flights[origin, registry.Manifest]{forgetful: true},
 		kept:    shelf{limit: keep, order: list.New(), at: map[origin]*list.Element{}},
 	}

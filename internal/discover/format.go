@@ -36,6 +36,9 @@ func formatTerms(rules Rules) []string {
 
 // String writes the term in the tag language, without the "-" of an excluding one.
 func (t Term) String() string {
+	if t.Not {
+		return "not:" + t.inverted().String()
+	}
 	switch t.Kind {
 	case Glob:
 		return formatGlob(t.Pattern)
@@ -65,15 +68,11 @@ const maxValue = 256
 // errors are about what resource tags cannot say.
 func Format(spec Spec, keys Keys) (map[string]string, error) {
 	tags := map[string]string{keys.Image: spec.Upstream.String()}
-	values, err := formatLists(spec.Rules)
-	if err != nil {
+	if err := sayable(spec); err != nil {
 		return nil, err
 	}
-	for i, value := range values {
+	for i, value := range formatLists(spec.Rules) {
 		tags[keys.Continuation(i+1)] = value
-	}
-	if spec.Platforms.One != nil {
-		return nil, fmt.Errorf("resource tags cannot say that the image for %s alone is mirrored", spec.Platforms.One)
 	}
 	if platforms := formatPlatforms(spec.Platforms); platforms != "" {
 		tags[keys.Platforms] = platforms
@@ -89,13 +88,30 @@ func Format(spec Spec, keys Keys) (map[string]string, error) {
 	return tags, nil
 }
 
-// formatLists packs the terms into as few values as they need, in order.
-func formatLists(rules Rules) ([]string, error) {
-	for _, term := range slices.Concat(rules.Choose, rules.Exclude) {
+// sayable returns an error about what resource tags have no words for.
+func sayable(spec Spec) error {
+	rules := spec.Rules
+	for _, term := range slices.Concat(rules.Choose, rules.Exclude, rules.Keep) {
 		if _, ok := words(term.Pattern); term.Kind == Semver && !ok {
-			return nil, fmt.Errorf("resource tags have no words for the range %q", term.Pattern)
+			return fmt.Errorf("resource tags have no words for the range %q", term.Pattern)
 		}
 	}
+	for _, term := range rules.Keep {
+		if strings.Contains(term.String(), " ") {
+			return fmt.Errorf("resource tags cannot say keep=%s: options are parted by spaces; several keep= options must all match", term)
+		}
+	}
+	switch {
+	case len(rules.Immutable) > 0 && len(rules.Mutable) > 0:
+		return fmt.Errorf("resource tags say which tags are immutable or which are mutable, not both")
+	case spec.Platforms.One != nil:
+		return fmt.Errorf("resource tags cannot say that the image for %s alone is mirrored", spec.Platforms.One)
+	}
+	return nil
+}
+
+// formatLists packs the terms into as few values as they need, in order.
+func formatLists(rules Rules) []string {
 	var values []string
 	for _, term := range formatTerms(rules) {
 		last := len(values) - 1
@@ -105,7 +121,7 @@ func formatLists(rules Rules) ([]string, error) {
 		}
 		values = append(values, term)
 	}
-	return values, nil
+	return values
 }
 
 func formatPlatforms(platforms Platforms) string {
@@ -119,6 +135,9 @@ func formatPlatforms(platforms Platforms) string {
 // formatNarrowing writes the options that say which tags are chosen.
 func formatNarrowing(rules Rules) []string {
 	var said []string
+	for _, term := range rules.Keep {
+		said = append(said, "keep="+term.String())
+	}
 	for _, o := range []struct {
 		name string
 		on   bool
@@ -150,6 +169,9 @@ func formatSwitches(spec Spec) []string {
 	}
 	for _, glob := range spec.Rules.Immutable {
 		said = append(said, "immutable="+formatGlob(glob))
+	}
+	for _, glob := range spec.Rules.Mutable {
+		said = append(said, "mutable="+formatGlob(glob))
 	}
 	if !spec.Options.Replace {
 		said = append(said, "replace=false")

@@ -69,7 +69,13 @@ func specs() *rapid.Generator[discover.Spec] {
 		rules.Floating = rapid.Bool().Draw(t, "floating")
 		rules.Strict = rapid.Bool().Draw(t, "strict")
 		rules.MinTags = rapid.IntRange(0, 50).Draw(t, "min-tags")
-		rules.Immutable = rapid.SliceOfN(rapid.SampledFrom([]string{"1.*", "v*", "latest"}), 0, 2).Draw(t, "immutable")
+		rules.Keep = rapid.SliceOfN(filter(), 0, 2).Draw(t, "keep")
+		globs := rapid.SliceOfN(rapid.SampledFrom([]string{"1.*", "v*", "latest"}), 0, 2).Draw(t, "globs")
+		if rapid.Bool().Draw(t, "mutable") {
+			rules.Mutable = globs
+		} else {
+			rules.Immutable = globs
+		}
 		return discover.Spec{
 			Upstream: ref.Repository{Host: "quay.io", Path: "org/app"},
 			Rules:    rules,
@@ -85,7 +91,7 @@ func specs() *rapid.Generator[discover.Spec] {
 func terms(t *rapid.T) discover.Rules {
 	var rules discover.Rules
 	rules.Choose = rapid.SliceOfNDistinct(term(), 0, 30, func(term discover.Term) string { return term.Pattern }).Draw(t, "choose")
-	rules.Exclude = rapid.SliceOfN(term(), 0, 10).Draw(t, "exclude")
+	rules.Exclude = rapid.SliceOfN(term().Filter(func(term discover.Term) bool { return !term.Not }), 0, 10).Draw(t, "exclude")
 	rules.Newest = rapid.IntRange(0, 9).Draw(t, "newest")
 	rules.Mode = rapid.SampledFrom([]discover.Mode{"", discover.ModeAll, discover.ModeHigher, discover.ModeHighest, discover.ModeSemver}).Draw(t, "mode")
 	if len(rules.Choose) == 0 && rules.Newest == 0 && rules.Mode == "" {
@@ -99,6 +105,22 @@ func term() *rapid.Generator[discover.Term] {
 	literal := rapid.Custom(func(t *rapid.T) discover.Term {
 		return discover.Term{Kind: discover.Literal, Pattern: tag.Draw(t, "literal")}
 	})
+	pin := rapid.Custom(func(t *rapid.T) discover.Term {
+		return discover.Term{Kind: discover.Pin, Pattern: tag.Draw(t, "pin"), Digest: ref.Digest("sha256:" + rapid.StringMatching(`[0-9a-f]{64}`).Draw(t, "digest"))}
+	})
+	return rapid.OneOf(literal, pattern(), pattern(), pin)
+}
+
+// filter draws a term as keep has it: without spaces, and so short that two leave room
+// for all other options.
+func filter() *rapid.Generator[discover.Term] {
+	return pattern().Filter(func(term discover.Term) bool {
+		return len(term.Pattern) <= 12 && (term.Kind == discover.Regexp || !strings.Contains(term.Pattern, " "))
+	})
+}
+
+// pattern draws a glob, a range or an expression, inverted or not.
+func pattern() *rapid.Generator[discover.Term] {
 	glob := rapid.Custom(func(t *rapid.T) discover.Term {
 		return discover.Term{Kind: discover.Glob, Pattern: rapid.StringMatching(`[a-z0-9]{0,4}\*([._-][a-z0-9]{1,4}\*?)?`).Draw(t, "glob")}
 	})
@@ -108,10 +130,11 @@ func term() *rapid.Generator[discover.Term] {
 	expression := rapid.Custom(func(t *rapid.T) discover.Term {
 		return discover.Term{Kind: discover.Regexp, Pattern: rapid.StringMatching(`(\^?[a-z0-9]\.\*|[a-z]\|[^ -~]|\(\?i\)[~>?]?)[a-z]{0,20}`).Filter(valid).Draw(t, "expression")}
 	})
-	pin := rapid.Custom(func(t *rapid.T) discover.Term {
-		return discover.Term{Kind: discover.Pin, Pattern: tag.Draw(t, "pin"), Digest: ref.Digest("sha256:" + rapid.StringMatching(`[0-9a-f]{64}`).Draw(t, "digest"))}
+	return rapid.Custom(func(t *rapid.T) discover.Term {
+		term := rapid.OneOf(glob, semver, expression).Draw(t, "pattern")
+		term.Not = rapid.Bool().Draw(t, "not")
+		return term
 	})
-	return rapid.OneOf(literal, glob, semver, expression, pin)
 }
 
 func valid(expression string) bool {
@@ -157,8 +180,14 @@ func TestFormatRefusesWhatTagsCannotSay(t *testing.T) {
 	upstream := ref.MustParse("nginx").Repository
 	one := discover.Spec{Upstream: upstream, Platforms: discover.Platforms{One: &ref.Platform{OS: "linux", Architecture: "amd64"}}}
 	either := discover.Spec{Upstream: upstream, Rules: discover.Rules{Choose: []discover.Term{{Kind: discover.Semver, Pattern: "^1.2 || ^2.0"}}}}
+	spaced := discover.Spec{Upstream: upstream, Rules: discover.Rules{Keep: []discover.Term{{Kind: discover.Semver, Pattern: ">=1.2 <2.0"}}}}
+	kept := discover.Spec{Upstream: upstream, Rules: discover.Rules{Keep: []discover.Term{{Kind: discover.Semver, Pattern: "^1.2"}}}}
+	both := discover.Spec{Upstream: upstream, Rules: discover.Rules{Immutable: []string{"1.*"}, Mutable: []string{"latest"}}}
 	long := discover.Spec{Upstream: upstream, Rules: discover.Rules{Choose: []discover.Term{{Kind: discover.Regexp, Pattern: strings.Repeat("a", 200)}}}}
-	for want, spec := range map[string]discover.Spec{"linux/amd64 alone": one, "no words for": either, "270 characters": long} {
+	for want, spec := range map[string]discover.Spec{
+		"linux/amd64 alone": one, `no words for the range "^1.2 || ^2.0"`: either, "270 characters": long,
+		"keep=semver:ge1.2 lt2.0": spaced, `no words for the range "^1.2"`: kept, "not both": both,
+	} {
 		if _, err := discover.Format(spec, keys); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one that says %q", err, want)
 		}

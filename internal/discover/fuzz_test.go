@@ -14,6 +14,7 @@ func FuzzFromTags(f *testing.F) {
 	f.Add("docker.io/library/nginx", "1.27.+/latest/-+-rc+", "newest:5/mode:higher", "re:YXxi", "linux/amd64", "variant=alpine major=6")
 	f.Add("quay.io:443/org/app", "semver:ge1.2 lt2.0/semver:1.2 - 1.9", "a@"+aDigest, "-semver:1.x", "all", "immutable=1.+")
 	f.Add("nginx:1", "//", "mode:mode:", "re:+/=", "linux", "=")
+	f.Add("nginx", "not:1.+/not:re:YXxi", "-not:a", "semver:ge1", "", "keep=not:semver:ge1 keep=re:YXxi mutable=latest")
 	f.Add("", "--", "@", ":", " ", "x==")
 	f.Fuzz(func(t *testing.T, image, tags, more, ignore, platforms, options string) {
 		spec, _, err := discover.FromTags(map[string]string{
@@ -31,6 +32,13 @@ func FuzzFromTags(f *testing.F) {
 		}
 		if again := discover.FormatTags(read); again != printed {
 			t.Fatalf("%q was printed again as %q", printed, again)
+		}
+		written, err := discover.Format(spec, keys)
+		if err != nil {
+			t.Skip(err)
+		}
+		if _, _, err := discover.FromTags(written, keys); err != nil {
+			t.Fatalf("%q was written as %q: %v", options, written, err)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/nearest"
 )
 
 // The keys of resource tags where nothing else was asked for. ignore-tags is the name
@@ -90,8 +92,7 @@ func (k Keys) nearMisses(tags map[string]string) []string {
 		if k.Relevant(key) {
 			continue
 		}
-		folded := strings.ReplaceAll(strings.ToLower(key), "_", "-")
-		if meant, ok := nearest(folded, k.all()); ok {
+		if meant, ok := nearest.Word(key, k.all()); ok {
 			warnings = append(warnings, fmt.Sprintf("resource tag %q is not read; did you mean %q?", key, meant))
 		}
 	}

@@ -5,14 +5,18 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/nearest"
 )
 
-// An option is one key of upstream-options and what its value does.
+// An option is one key of upstream-options and what its value does. One that takes
+// terms, whose problems are their own, has add instead of set.
 type option struct {
 	name     string
 	expected string
 	repeats  bool
 	set      func(value span, rules *Rules, options *Options) bool
+	add      func(value span, rules *Rules) error
 }
 
 const (
@@ -23,6 +27,7 @@ const (
 
 // options is what upstream-options understands, in the order in which it is printed.
 var options = []option{
+	{name: "keep", expected: expectedFilter, repeats: true, add: addKeep},
 	{name: "prerelease", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Prerelease) }},
 	{name: "floating", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Floating) }},
 	{name: "strict", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Strict) }},
@@ -32,6 +37,7 @@ var options = []option{
 	{name: "newest-by", expected: "version, created or name", set: func(v span, r *Rules, _ *Options) bool { return setOrder(v, &r.NewestBy) }},
 	{name: "min-tags", expected: expectedNumber, set: func(v span, r *Rules, _ *Options) bool { return setCount(v, &r.MinTags) }},
 	{name: "immutable", expected: expectedGlob, repeats: true, set: func(v span, r *Rules, _ *Options) bool { return addGlob(v, &r.Immutable) }},
+	{name: "mutable", expected: expectedGlob, repeats: true, set: func(v span, r *Rules, _ *Options) bool { return addGlob(v, &r.Mutable) }},
 	{name: "replace", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Replace) }},
 	{name: "referrers", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Referrers) }},
 }
@@ -44,6 +50,9 @@ func parseOptions(value span, rules *Rules, switches *Options) error {
 		if err := parseOption(field, seen, rules, switches); err != nil {
 			problems = append(problems, err)
 		}
+	}
+	if seen["immutable"] && seen["mutable"] && len(problems) == 0 {
+		problems = append(problems, value.trim().problem("one of them; mutable leaves every other tag immutable", "immutable and mutable are given"))
 	}
 	return errors.Join(problems...)
 }
@@ -60,6 +69,9 @@ func parseOption(field span, seen map[string]bool, rules *Rules, switches *Optio
 		return name.problem("each option once", "a second %q", name)
 	}
 	seen[known.name] = true
+	if known.add != nil {
+		return known.add(value, rules)
+	}
 	if !known.set(value, rules, switches) {
 		return value.problem(known.expected, "%q is no value for %s", value, known.name)
 	}
@@ -81,7 +93,7 @@ func expectedOption(name string) string {
 	for _, o := range options {
 		names = append(names, o.name)
 	}
-	if meant, ok := nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"), names); ok {
+	if meant, ok := nearest.Word(name, names); ok {
 		return meant
 	}
 	return "one of " + strings.Join(names, ", ")
@@ -136,4 +148,18 @@ func addGlob(value span, to *[]string) bool {
 	pattern, err := parseGlob(value)
 	*to = append(*to, pattern)
 	return err == nil
+}
+
+// addKeep reads the value of a keep option. A number alone is a tag, and hardly ever one
+// that was meant.
+func addKeep(value span, rules *Rules) error {
+	if digits.MatchString(value.String()) {
+		return value.problem(expectedFilter+"; newest:"+value.String()+" in the list of tags keeps that many versions", "%q is a number", value)
+	}
+	term, err := filterTerm(Term{Text: "keep=" + value.String(), Key: value.key, Position: value.position()}, value)
+	if err != nil {
+		return err
+	}
+	rules.Keep = append(rules.Keep, term)
+	return nil
 }

@@ -25,8 +25,8 @@ type Spec struct {
 // All problems are reported together, each a *SyntaxError of one line. With them the
 // Spec is not to be followed; its Upstream is set where that much was readable.
 //
-// An optional resource tag with an empty value says as much as none: templates often
-// write them.
+// An optional resource tag with an empty value, a continuation among them, says as much
+// as none: templates often write them, and so does a Change on its way.
 func FromTags(tags map[string]string, keys Keys) (Spec, []string, error) {
 	spec := Spec{Options: DefaultOptions()}
 	var problems []error
@@ -87,8 +87,9 @@ func parseLists(tags map[string]string, keys Keys) (Rules, error) {
 		if !ok && n > 1 {
 			break
 		}
-		if ok {
-			p.list(newSpan(keys.Continuation(n), value))
+		list := newSpan(keys.Continuation(n), value)
+		if ok && (n == 1 || !list.trim().empty()) {
+			p.list(list)
 		}
 	}
 	for _, err := range misnumbered(tags, keys) {
@@ -155,7 +156,8 @@ func parsePlatforms(value span) (Platforms, error) {
 // idle remarks on switches that have nothing to act on, because literals and pins are
 // taken as they are written.
 func idle(rules Rules, keys Keys) []string {
-	if rules.Newest > 0 || rules.Mode != "" || slices.ContainsFunc(rules.Choose, choosesMany) {
+	many := func(term Term) bool { return !term.ChoosesOne() }
+	if rules.Newest > 0 || rules.Mode != "" || slices.ContainsFunc(rules.Choose, many) {
 		return nil
 	}
 	var without []string
@@ -164,5 +166,3 @@ func idle(rules Rules, keys Keys) []string {
 	}
 	return without
 }
-
-func choosesMany(term Term) bool { return term.Kind != Literal && term.Kind != Pin }

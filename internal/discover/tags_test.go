@@ -35,10 +35,10 @@ func TestFromTagsReadsAWholeDescription(t *testing.T) {
 	spec, warnings, err := discover.FromTags(map[string]string{
 		"upstream-image":     " quay.io:443/org/app ",
 		"upstream-tags":      "1.27.3 / 1.26.+ /stable@" + aDigest + "/ newest:5",
-		"upstream-tags-2":    "semver:ge1.2 lt2.0/-+-rc+",
+		"upstream-tags-2":    "semver:ge1.2 lt2.0/-+-rc+/ not: v+ ",
 		"ignore-tags":        "1.26.0/-1.26.1",
 		"upstream-platforms": "linux/amd64  linux/arm64/v8 linux/arm64",
-		"upstream-options":   "prerelease=true variant=alpine+ major=6 minor=0 replace=false referrers=false min-tags=3 immutable=1.+ immutable=2.+ newest-by=created floating=true strict=false",
+		"upstream-options":   "prerelease=true variant=alpine+ major=6 minor=0 replace=false referrers=false min-tags=3 immutable=1.+ immutable=2.+ newest-by=created floating=true strict=false keep=+.0 keep=not:semver:ge3",
 		"Name":               "someone else's",
 	}, keys)
 	if err != nil || warnings != nil {
@@ -52,6 +52,11 @@ func TestFromTagsReadsAWholeDescription(t *testing.T) {
 				{Kind: discover.Glob, Text: "1.26.+", Pattern: "1.26.*", Key: "upstream-tags", Position: 10},
 				{Kind: discover.Pin, Text: "stable@" + aDigest, Pattern: "stable", Digest: aDigest, Key: "upstream-tags", Position: 18},
 				{Kind: discover.Semver, Text: "semver:ge1.2 lt2.0", Pattern: ">=1.2 <2.0", Key: "upstream-tags-2", Position: 1},
+				{Kind: discover.Glob, Not: true, Text: "not: v+", Pattern: "v*", Key: "upstream-tags-2", Position: 28},
+			},
+			Keep: []discover.Term{
+				{Kind: discover.Glob, Text: "keep=+.0", Pattern: "*.0", Key: "upstream-options", Position: 168},
+				{Kind: discover.Semver, Not: true, Text: "keep=not:semver:ge3", Pattern: ">=3", Key: "upstream-options", Position: 177},
 			},
 			Exclude: []discover.Term{
 				{Kind: discover.Glob, Text: "-+-rc+", Pattern: "*-rc*", Key: "upstream-tags-2", Position: 20},
@@ -81,6 +86,24 @@ func TestFromTagsDefaults(t *testing.T) {
 	}
 	if !spec.Platforms.All() || spec.Options != discover.DefaultOptions() || len(spec.Rules.Exclude) != 0 {
 		t.Errorf("defaults became %+v", spec)
+	}
+}
+
+// Templates write resource tags that have nothing to say; between its two calls a Change
+// does.
+func TestEmptyContinuationsSayNothing(t *testing.T) {
+	for _, tags := range []map[string]string{
+		with("upstream-tags", "a", "upstream-tags-2", ""),
+		with("upstream-tags", "a", "upstream-tags-2", " ", "upstream-tags-3", ""),
+	} {
+		spec, _, err := discover.FromTags(tags, keys)
+		if err != nil || spec.Rules.String() != "a" {
+			t.Errorf("%v: %q, error %v", tags, spec.Rules, err)
+		}
+	}
+	spec, _, err := discover.FromTags(with("upstream-tags", "a", "upstream-tags-2", "", "upstream-tags-3", "-b"), keys)
+	if err != nil || spec.Rules.String() != "a/-b" {
+		t.Errorf("an empty continuation in between: %q, error %v", spec.Rules, err)
 	}
 }
 
@@ -183,6 +206,17 @@ func TestTagProblems(t *testing.T) {
 		{"only options beside excluding terms", with("upstream-tags", "-a", "upstream-options", "major=6"), "upstream-tags", 1, "only excluding terms", "chooses tags"},
 		{"unknown word", with("upstream-tags", "a/regex:b"), "upstream-tags", 3, `"regex:"`, "re:BASE64URL"},
 		{"dregsy's keep", with("upstream-tags", "keep: latest 5"), "upstream-tags", 1, `"keep:"`, "newest:N"},
+		{"dregsy's keep among the options", with("upstream-tags", "1.+", "upstream-options", "keep=5"), "upstream-options", 6, "a number", "newest:5"},
+		{"a keep term with a digest", with("upstream-options", "keep=a@"+aDigest), "upstream-options", 6, "no pattern", "re:BASE64URL"},
+		{"a keep term that narrows", with("upstream-options", "keep=newest:5"), "upstream-options", 6, "no pattern", "a glob"},
+		{"an empty keep term", with("upstream-options", "keep="), "upstream-options", 6, `""`, "wildcard"},
+		{"nothing inverted", with("upstream-tags", "not:"), "upstream-tags", 5, `""`, "wildcard"},
+		{"inverted twice", with("upstream-tags", "not:not:a"), "upstream-tags", 5, "twice", "a glob"},
+		{"an inverted pin", with("upstream-tags", "not:a@"+aDigest), "upstream-tags", 5, "no pattern", "semver:RANGE"},
+		{"an inverted mode", with("upstream-tags", "not:mode:all"), "upstream-tags", 5, "no pattern", "semver:RANGE"},
+		{"an inverted term that excludes", with("upstream-tags", "+/-not:1.+"), "upstream-tags", 3, "inverted", "keep=1.+"},
+		{"an inverted term that is ignored", with("ignore-tags", "not:1.+"), "ignore-tags", 1, "inverted", "keep=1.+"},
+		{"immutable and mutable", with("upstream-options", " immutable=a mutable=b"), "upstream-options", 2, "immutable and mutable", "mutable leaves"},
 		{"excluding mode", with("upstream-tags", "a/-mode:all"), "upstream-tags", 3, "mode:", "semver:"},
 		{"excluding newest", with("upstream-tags", "a/-newest:2"), "upstream-tags", 3, "newest:", "semver:"},
 		{"two modes", with("upstream-tags", "mode:all/mode:semver"), "upstream-tags", 10, "second mode", "one narrowing term"},
@@ -379,7 +413,6 @@ func TestNearMissesOfShortKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`resource tag "im" is not read; did you mean "img"?`,
 		`resource tag "tag" is not read; did you mean "tags"?`,
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
@@ -395,11 +428,12 @@ func TestANearMissIsTheHintToAMissingKey(t *testing.T) {
 }
 
 func TestOptionsWithoutEffectAreWarnings(t *testing.T) {
-	_, warnings, err := discover.FromTags(with("upstream-options", "major=6 variant=alpine replace=false"), keys)
+	_, warnings, err := discover.FromTags(with("upstream-options", "major=6 variant=alpine replace=false keep=6.+"), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
+		"upstream-options: keep=6.+ has no effect, since upstream-tags names single tags only",
 		"upstream-options: variant=alpine has no effect, since upstream-tags names single tags only",
 		"upstream-options: major=6 has no effect, since upstream-tags names single tags only",
 	}
@@ -443,10 +477,27 @@ func TestRenamedKeys(t *testing.T) {
 }
 
 func TestIsImmutable(t *testing.T) {
-	rules := discover.Rules{Immutable: []string{"1.*", "stable"}}
-	for tag, want := range map[string]bool{"1.27.3": true, "stable": true, "stable-1": false, "2.0": false} {
-		if got := rules.IsImmutable(tag); got != want {
-			t.Errorf("IsImmutable(%q) = %t, want %t", tag, got, want)
+	globs := []string{"1.*", "stable"}
+	for _, test := range []struct {
+		name     string
+		rules    discover.Rules
+		tags     string // those that are immutable, of the four below
+		declares bool
+	}{
+		{"nothing declared", discover.Rules{}, "", false},
+		{"immutable", discover.Rules{Immutable: globs}, "1.27.3 stable", true},
+		{"mutable", discover.Rules{Mutable: globs}, "stable-1 2.0", true},
+		{"mutable decides alone", discover.Rules{Mutable: globs, Immutable: []string{"stable"}}, "stable-1 2.0", true},
+		{"docker-sync: * is mutable", discover.Rules{Mutable: []string{"*"}}, "", true},
+	} {
+		var got []string
+		for _, tag := range []string{"1.27.3", "stable", "stable-1", "2.0"} {
+			if test.rules.IsImmutable(tag) {
+				got = append(got, tag)
+			}
+		}
+		if strings.Join(got, " ") != test.tags || test.rules.DeclaresImmutable() != test.declares {
+			t.Errorf("%s: immutable are %q, declared %t; want %q, %t", test.name, got, test.rules.DeclaresImmutable(), test.tags, test.declares)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 //	1.27.+                 a glob: + stands for any run of characters, and so does *
 //	semver:1.x             versions in a range: 1.x · 1.2 - 1.9 · ge1.2 lt2.0
 //	re:BASE64URL           tags that an RE2 expression matches as a whole
+//	not:1.+                tags that the glob, semver: or re: term after it does not match
 //	name@sha256:…          that digest under that name
 //	newest:5               of what was chosen, the five highest
 //	mode:highest           of what was chosen, the highest; also higher, semver, all
@@ -34,7 +35,8 @@ func ParseRules(key, value string) (Rules, error) {
 
 // What errors say was expected, where several need the same words.
 const (
-	expectedTerm   = "a tag, a glob such as 1.27.+, semver:RANGE, re:BASE64URL, NAME@sha256:DIGEST, newest:N or mode:MODE"
+	expectedTerm   = "a tag, a glob such as 1.27.+, semver:RANGE, re:BASE64URL, not:TERM, NAME@sha256:DIGEST, newest:N or mode:MODE"
+	expectedFilter = "a glob such as 1.27.+, semver:RANGE or re:BASE64URL"
 	expectedMode   = "mode:highest, mode:higher, mode:semver or mode:all"
 	expectedNewest = "a number from 1 to 100000, as in newest:5"
 	expectedTag    = "a tag: at most 128 of letters, digits, _ . and -, not beginning with . or -"
@@ -118,16 +120,19 @@ func (p *parser) exclude(text, whole span) {
 		return
 	}
 	term, err := parseTerm(text, whole)
-	if err != nil {
+	switch {
+	case err != nil:
 		p.fail(err)
-		return
+	case term.Not:
+		p.fail(whole.problem("keep="+term.inverted().String()+" among the options, which keeps what it matches and nothing else", "an excluding term that is inverted"))
+	default:
+		p.rules.Exclude = append(p.rules.Exclude, term)
 	}
-	p.rules.Exclude = append(p.rules.Exclude, term)
 }
 
 // clash refuses a second meaning for a tag that was named already.
 func (p *parser) clash(term Term, text span) error {
-	if term.Kind != Literal && term.Kind != Pin {
+	if !term.ChoosesOne() {
 		return nil
 	}
 	if before, ok := p.fixed[term.Pattern]; ok && before.Digest != term.Digest {
@@ -208,12 +213,45 @@ func wordTerm(term Term, text span, word string, rest span) (Term, error) {
 	case "re":
 		term.Kind = Regexp
 		term.Pattern, err = parseRegexp(rest)
+	case "not":
+		return notTerm(term, rest)
 	case "sha256", "sha512":
 		err = text.problem("a name for the digest, as in stable@sha256:…", "a digest without a name")
+	case "keep":
+		err = text.problem("newest:N for so many versions, or the option keep=TERM for those that match a term", "unknown word %q", word+":")
 	default:
 		err = text.problem(expectedTerm, "unknown word %q", word+":")
 	}
 	return term, err
+}
+
+// notTerm reads what stands after "not:".
+func notTerm(term Term, text span) (Term, error) {
+	if word, _, ok := text.word(); ok && word == "not" {
+		return Term{}, text.problem(expectedFilter, "not: twice")
+	}
+	term, err := filterTerm(term, text)
+	term.Not = true
+	return term, err
+}
+
+// filterTerm reads a term that tells tags apart by a pattern, into term. A tag alone is
+// a glob without a wildcard here.
+func filterTerm(term Term, text span) (Term, error) {
+	word, rest, hasWord := text.word()
+	switch {
+	case hasWord && (word == "semver" || word == "re" || word == "not"):
+		return wordTerm(term, text, word, rest)
+	case hasWord, strings.Contains(text.String(), "@"):
+		return Term{}, text.problem(expectedFilter, "%q is no pattern of tags", text)
+	}
+	return globTerm(term, text)
+}
+
+// inverted returns the term that means the other tags.
+func (t Term) inverted() Term {
+	t.Not = !t.Not
+	return t
 }
 
 func pinTerm(term Term, text span) (Term, error) {

@@ -1,6 +1,7 @@
 package ecr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -16,7 +17,14 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// sessionName is how the sessions of assumed roles are called in CloudTrail.
+// Role is an IAM role to assume. The zero Role is none.
+type Role struct {
+	ARN         string
+	ExternalID  string // what the role's trust policy asks for, "" for nothing
+	SessionName string // how its sessions are called in CloudTrail, "" for ecr-mirror-sync
+}
+
+// sessionName is how the sessions of roles are called.
 const sessionName = "ecr-mirror-sync"
 
 // renewAhead is how long before their end the credentials of an assumed role are
@@ -24,9 +32,11 @@ const sessionName = "ecr-mirror-sync"
 const renewAhead = 5 * time.Minute
 
 // assumed are the credentials of a role that base may assume.
-func assumed(base aws.Config, role string) aws.CredentialsProvider {
-	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), role, func(o *stscreds.AssumeRoleOptions) {
-		o.RoleSessionName = sessionName
+func assumed(base aws.Config, role Role) aws.CredentialsProvider {
+	there := func(o *sts.Options) { o.Region = stsRegion(role.ARN, base.Region) }
+	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base, there), role.ARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = cmp.Or(role.SessionName, sessionName)
+		o.ExternalID = optional(role.ExternalID)
 	})
 	return aws.NewCredentialsCache(provider, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = renewAhead })
 }

@@ -49,7 +49,7 @@ func Pauses(err error) []time.Duration {
 // RenewLate does what a caller does that found a password due just before another
 // caller's fetch ended.
 func (r *Registries) RenewLate(ctx context.Context, region string) error {
-	_, err := r.token(region).renew(ctx)
+	_, err := r.token(r.session, region).renew(ctx)
 	return err
 }
 

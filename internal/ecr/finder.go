@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -33,9 +33,12 @@ const (
 // of the session's Region.
 type FinderOptions struct {
 	Keys    discover.Keys
-	Regions []string // nil means the session's
-	Prefix  string   // only repositories under it, by whole path segments
-	Route   Route
+	Regions []string // none means the session's
+	// Prefixes stand before the names of the repositories to look at, by whole path
+	// segments: ext covers ext and ext/nginx, and not external/nginx. Where there are none,
+	// or one is empty, every repository is looked at.
+	Prefixes []string
+	Route    Route
 }
 
 // Finder finds the repositories whose resource tags make them mirrors.
@@ -49,60 +52,156 @@ type Finder struct {
 	opts       FinderOptions
 }
 
-// NewFinder returns a Finder. The hosts of the repositories it finds are made known to
-// registries.
+// NewFinder returns a Finder that searches through session. What it finds becomes known
+// to registries, which speak through session to the registries it searches: at once if
+// the session's options say whose these are, else when something is found there. Of
+// several sessions for one registry the first is the one.
 func NewFinder(session *Session, registries *Registries, opts FinderOptions) *Finder {
 	if len(opts.Regions) == 0 {
 		opts.Regions = []string{session.Region()}
 	}
 	opts.Regions = slices.Compact(slices.Sorted(slices.Values(opts.Regions)))
-	opts.Prefix = strings.Trim(opts.Prefix, "/")
+	opts.Prefixes = trimmed(opts.Prefixes)
+	for _, region := range opts.Regions {
+		registries.claim(Location{Account: session.meant(), Region: region}, session)
+	}
 	return &Finder{session: session, registries: registries, opts: opts}
 }
 
-// Find returns one Finding for each repository that carries at least one of the two
-// keys, and for each whose tags it may not read, sorted by Region and name. A Region
-// that cannot be searched is a Finding with an error; it is an error of Find only if
-// that is so of all of them.
-func (f *Finder) Find(ctx context.Context) ([]discover.Finding, error) {
-	found := make([][]discover.Finding, len(f.opts.Regions))
-	errs := make([]error, len(f.opts.Regions))
-	var g errgroup.Group
-	for i, region := range f.opts.Regions {
-		g.Go(func() error {
-			if found[i], errs[i] = f.inRegion(ctx, region); errs[i] != nil {
-				errs[i] = fmt.Errorf("ECR in %s: %w", region, errs[i])
-				found[i] = []discover.Finding{unsearched(region, errs[i])}
-			}
-			return nil
-		})
+// trimmed takes the slashes off the ends of prefixes.
+func trimmed(prefixes []string) []string {
+	all := make([]string, 0, len(prefixes))
+	for _, p := range prefixes {
+		all = append(all, strings.Trim(p, "/"))
 	}
-	_ = g.Wait() // the functions return none
-	if err := f.failure(ctx, errs); err != nil {
+	return all
+}
+
+// Find is Finders.Find for one Finder.
+func (f *Finder) Find(ctx context.Context) ([]discover.Finding, error) {
+	return Finders{f}.Find(ctx)
+}
+
+// Finders find in several parts of ECR, in other accounts and with other roles, as if
+// these were one. What two of them find, with the same keys, is found once.
+type Finders []*Finder
+
+// Find returns one Finding for each repository that carries at least one of the two
+// keys, and for each whose tags it may not read, sorted by Finder, Region and name. A
+// Region that cannot be searched is a Finding with an error; it is an error of Find only
+// if that is so of all of them.
+func (fs Finders) Find(ctx context.Context) ([]discover.Finding, error) {
+	searches := fs.searches()
+	var g sync.WaitGroup
+	for _, s := range searches {
+		g.Go(func() { s.run(ctx) })
+	}
+	g.Wait()
+	searches = withoutRepeats(searches)
+	if err := failure(ctx, searches); err != nil {
 		return nil, err
 	}
-	return slices.Concat(found...), nil
+	return findings(searches), nil
+}
+
+// search is one Region of one Finder. They run at the same time; what they found is read
+// afterwards, in order, so that it does not matter who was faster.
+type search struct {
+	*Finder
+	region string
+	repos  []repository
+	err    error // why there are none
+}
+
+func (fs Finders) searches() []*search {
+	var all []*search
+	for _, f := range fs {
+		for _, region := range f.opts.Regions {
+			all = append(all, &search{Finder: f, region: region})
+		}
+	}
+	return all
+}
+
+// run finds the tagged repositories.
+func (s *search) run(ctx context.Context) {
+	if s.repos, s.err = s.tagged(ctx, s.session.in(s.region)); s.err != nil {
+		s.err = fmt.Errorf("%s: %w", s.place(), s.err)
+		return
+	}
+	slices.SortFunc(s.repos, func(a, b repository) int { return cmp.Compare(a.name, b.name) })
+}
+
+// place is what is searched, for people.
+func (s *search) place() string {
+	if account := s.session.meant(); account != "" {
+		return "ECR of account " + account + " in " + s.region
+	}
+	return "ECR in " + s.region
+}
+
+// findings reads the rules of all that was found, each once.
+func findings(searches []*search) []discover.Finding {
+	type rule struct {
+		arn  string
+		keys discover.Keys
+	}
+	var all []discover.Finding
+	seen := map[rule]bool{}
+	for _, s := range searches {
+		if s.err != nil {
+			all = append(all, s.unsearched())
+		}
+		for _, repo := range s.repos {
+			this := rule{repo.arn, s.opts.Keys}
+			if seen[this] {
+				continue
+			}
+			seen[this] = true
+			all = append(all, s.finding(s.region, repo))
+		}
+	}
+	return all
+}
+
+// withoutRepeats leaves out searches that failed as an earlier one of the same place did.
+func withoutRepeats(searches []*search) []*search {
+	told := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(searches), func(s *search) bool {
+		if s.err == nil {
+			return false
+		}
+		repeats := told[s.err.Error()]
+		told[s.err.Error()] = true
+		return repeats
+	})
 }
 
 // unsearched is the row of a Region that could not be searched.
-func unsearched(region string, err error) discover.Finding {
-	origin := discover.Origin{Kind: discover.FromResourceTags, Place: "ECR in " + region, Region: region}
-	return discover.Finding{Mirror: discover.Mirror{Origin: origin}, Err: err}
+func (s *search) unsearched() discover.Finding {
+	origin := discover.Origin{Kind: discover.FromResourceTags, Place: s.place(), Region: s.region}
+	return discover.Finding{Mirror: discover.Mirror{Origin: origin}, Err: s.err}
 }
 
-// failure is what the Regions' errors mean for the whole: nothing where one Region was
-// searched, unless the caller gave up meanwhile.
-func (f *Finder) failure(ctx context.Context, errs []error) error {
-	failed := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+// failure is what the errors of searches mean for the whole: nothing where one of them
+// succeeded, unless the caller gave up meanwhile.
+func failure(ctx context.Context, searches []*search) error {
+	var failed []error
+	for _, s := range searches {
+		if s.err != nil {
+			failed = append(failed, s.err)
+		}
+	}
 	switch {
 	case len(failed) == 0:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("discovering repositories: %w", context.Cause(ctx))
-	case len(failed) < len(errs):
+	case len(failed) < len(searches):
 		return nil
 	}
-	if credentials, ok := errors.AsType[*credentialsError](failed[0]); ok {
+	credentials, ok := errors.AsType[*credentialsError](failed[0])
+	if ok && !slices.ContainsFunc(searches, func(s *search) bool { return s.session != searches[0].session }) {
 		return credentials // the same in every Region
 	}
 	return fmt.Errorf("discovering repositories: %w", errors.Join(failed...))
@@ -116,20 +215,6 @@ type repository struct {
 	tags    map[string]string
 	details *types.Repository // nil until ECR has described it
 	err     error             // why its tags or its description are not known
-}
-
-// inRegion finds the tagged repositories of one Region and reads their rules.
-func (f *Finder) inRegion(ctx context.Context, region string) ([]discover.Finding, error) {
-	repos, err := f.tagged(ctx, f.session.in(region))
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(repos, func(a, b repository) int { return cmp.Compare(a.name, b.name) })
-	findings := make([]discover.Finding, 0, len(repos))
-	for _, repo := range repos {
-		findings = append(findings, f.finding(region, repo))
-	}
-	return findings, nil
 }
 
 // tagged reads resource tags by the route that was asked for, or by the one that works.
@@ -180,10 +265,11 @@ func (f *Finder) marked(tags map[string]string) bool {
 	})
 }
 
-// underPrefix reports whether a repository is the prefix or stands under it: "ext"
-// covers ext/nginx and not external/nginx.
-func (f *Finder) underPrefix(name string) bool {
-	return f.opts.Prefix == "" || name == f.opts.Prefix || strings.HasPrefix(name, f.opts.Prefix+"/")
+// underPrefixes reports whether a repository is one of the prefixes or stands under one.
+func (f *Finder) underPrefixes(name string) bool {
+	return len(f.opts.Prefixes) == 0 || slices.ContainsFunc(f.opts.Prefixes, func(prefix string) bool {
+		return prefix == "" || name == prefix || strings.HasPrefix(name, prefix+"/")
+	})
 }
 
 // finding reads the rules of one repository. Its URI and mutability are what ECR said,
@@ -199,7 +285,7 @@ func (f *Finder) finding(region string, repo repository) discover.Finding {
 		return discover.Finding{Mirror: m, Err: fmt.Errorf("repository URI: %w", err)}
 	}
 	m.Target = target
-	f.registries.Learn(target.Host, Location{Account: repo.account, Region: region})
+	f.registries.Learn(target.Host, Location{Account: repo.account, Region: region}, f.session)
 	if repo.err != nil {
 		return discover.Finding{Mirror: m, Err: repo.err}
 	}

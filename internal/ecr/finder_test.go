@@ -193,18 +193,28 @@ func TestPrefixTakesWholeSegments(t *testing.T) {
 	for _, name := range []string{"ext", "ext/nginx", "ext/a/b", "ext-2/nginx", "external/nginx", "my/ext/nginx"} {
 		create(t, server, name, ecrlocal.RepositoryOptions{})
 	}
-	for prefix, want := range map[string][]string{
-		"ext":    {"ext", "ext/a/b", "ext/nginx"},
-		"/ext/":  {"ext", "ext/a/b", "ext/nginx"},
-		"ext/a":  {"ext/a/b"},
-		"ex":     nil,
-		"ext-2/": {"ext-2/nginx"},
-		"/":      {"ext", "ext-2/nginx", "ext/a/b", "ext/nginx", "external/nginx", "my/ext/nginx"},
+	all := []string{"ext", "ext-2/nginx", "ext/a/b", "ext/nginx", "external/nginx", "my/ext/nginx"}
+	for _, test := range []struct{ prefixes, want []string }{
+		{nil, all},
+		{[]string{""}, all},
+		{[]string{"/"}, all},
+		{[]string{"nothing", ""}, all},
+		{[]string{"ext"}, []string{"ext", "ext/a/b", "ext/nginx"}},
+		{[]string{"/ext/"}, []string{"ext", "ext/a/b", "ext/nginx"}},
+		{[]string{"ext/a"}, []string{"ext/a/b"}},
+		{[]string{"ex"}, nil},
+		{[]string{"ext-2/"}, []string{"ext-2/nginx"}},
+		{[]string{"my", "ext-2"}, []string{"ext-2/nginx", "my/ext/nginx"}},
+		{[]string{"ext/a", "ext", "ext/"}, []string{"ext", "ext/a/b", "ext/nginx"}},
 	} {
 		for _, route := range routes {
-			got := found(t, server.URL, ecr.Options{}, ecr.FinderOptions{Route: route, Prefix: prefix})
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("route %q, prefix %q (-want +got):\n%s", route, prefix, diff)
+			given := slices.Clone(test.prefixes)
+			got := found(t, server.URL, ecr.Options{}, ecr.FinderOptions{Route: route, Prefixes: test.prefixes})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("route %q, prefixes %q (-want +got):\n%s", route, given, diff)
+			}
+			if !slices.Equal(test.prefixes, given) {
+				t.Errorf("the caller's prefixes %q became %q", given, test.prefixes)
 			}
 		}
 	}
@@ -215,7 +225,7 @@ func TestPrefixSavesRequests(t *testing.T) {
 	server := ecrlocaltest.Start(t)
 	create(t, server, "ext/nginx", ecrlocal.RepositoryOptions{})
 	create(t, server, "other/nginx", ecrlocal.RepositoryOptions{})
-	found(t, server.URL, ecr.Options{}, ecr.FinderOptions{Route: ecr.RouteECR, Prefix: "ext"})
+	found(t, server.URL, ecr.Options{}, ecr.FinderOptions{Route: ecr.RouteECR, Prefixes: []string{"ext"}})
 	wantRequests(t, server, "ListTagsForResource", 1)
 }
 
@@ -537,8 +547,8 @@ func TestAnotherAccountsRegistry(t *testing.T) {
 // makes ECR refuse the other 99 of its batch.
 func TestDeletedRepositoryIsLeftOut(t *testing.T) {
 	log, logs := observed()
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option(), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
 	var want []string
 	for i := range 150 {
 		name := fmt.Sprintf("many/r%03d", i)
@@ -702,8 +712,8 @@ func TestThrottledForGood(t *testing.T) {
 // A page token of the tagging API lives for 15 minutes, which a throttled listing may
 // outlast. The listing is begun again.
 func TestPageTokenExpires(t *testing.T) {
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option())
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	var want []string
 	for i := range 150 {
 		name := fmt.Sprintf("many/r%03d", i)
@@ -728,8 +738,8 @@ func TestPageTokenExpires(t *testing.T) {
 
 // The tags are as the tagging API has them by now.
 func TestTagsThatHaveNotArrived(t *testing.T) {
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option(), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
 	create(t, server, "app", ecrlocal.RepositoryOptions{})
 	if got := found(t, server.URL, ecr.Options{}, ecr.FinderOptions{}); len(got) != 0 {
 		t.Errorf("found %q at once", got)

@@ -10,9 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -182,30 +180,6 @@ func refusal(code, message string) ecrlocal.Fault {
 func inRegion(name string, f ecrlocal.Fault) ecrlocal.Fault {
 	f.Match = func(e ecrlocal.Entry) bool { return e.Region == name }
 	return f
-}
-
-// clock is a clock that stands until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func (c *clock) option() ecrlocaltest.Option {
-	return func(o *ecrlocal.Options) { o.Clock = c.Now }
 }
 
 // request is a call to AWS as a script sees it.

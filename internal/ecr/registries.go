@@ -18,82 +18,139 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// Registries knows which registry hosts are ECR's, and gives them their passwords. A
-// host is known by its name, or because ECR itself named it (Learn), as an emulator's
-// is. It is safe for concurrent use.
+// Registries knows which registry hosts are ECR's, and through which session each is
+// spoken to: its password, and what the API says of it, come from there. A host is known
+// by its name, or because ECR itself named it (Learn), as an emulator's is. Registries is
+// safe for concurrent use.
 type Registries struct {
-	session *Session
+	session *Session // for registries that are no other session's
 	now     func() time.Time
 
-	mu      sync.Mutex
-	learned map[string][]Location // more than one where a host stands for several registries
-	tokens  map[string]*token     // by Region: one token opens every registry the caller may use
+	mu       sync.Mutex
+	learned  map[string][]site     // by host; more than one where a host stands for several registries
+	sessions map[Location]*Session // of the registries that were claimed or learned
+	tokens   map[opener]*token
+}
+
+// site is a private registry and the session that speaks to it.
+type site struct {
+	Location
+	session *Session
+}
+
+// clients are those for the API of the registry.
+func (s site) clients() *regional { return s.session.in(s.Region) }
+
+// opener is what a token opens registries for: one token opens every registry of a
+// Region that the session may use.
+type opener struct {
+	session *Session
+	region  string
 }
 
 var _ auth.Provider = (*Registries)(nil)
 
-// NewRegistries returns Registries that ask session for passwords. Now is the clock;
-// nil means the system's.
+// NewRegistries returns Registries that speak through session, except to those that a
+// Finder with another session searches. Now is the clock; nil means the system's.
 func NewRegistries(session *Session, now func() time.Time) *Registries {
 	if now == nil {
 		now = time.Now
 	}
-	return &Registries{session: session, now: now, learned: map[string][]Location{}, tokens: map[string]*token{}}
+	return &Registries{session: session, now: now, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
 }
 
-// Learn records that host is a private registry, because ECR said so in a repository
-// URI or a token. A host that several registries share, as the accounts and Regions of
-// an emulator do, has no password from then on: nothing in a request to it says which
-// of them is meant, and what was meant for one must not be written to another.
-func (r *Registries) Learn(host string, at Location) {
+// Learn records that host is a private registry, because ECR said so to a session in a
+// repository URI or a token. The registry is spoken to through that session from then on,
+// under each of its names, unless another session has claimed it or learned it before.
+//
+// A host that several registries share, as the accounts and Regions of an emulator may,
+// has no password from then on: nothing in a request to it says which of them is meant,
+// and what was meant for one must not be written to another.
+func (r *Registries) Learn(host string, at Location, through *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	this := site{Location: at, session: r.first(at, through)}
 	known := r.learned[host]
 	for i, k := range known {
-		if k == at || k.Region == at.Region && at.Account == "" {
-			return
+		sameAccount := k.Account == this.Account || k.Account == "" || this.Account == "" // "" is the caller's
+		if k.Region != this.Region || k.session != this.session || !sameAccount {
+			continue
 		}
-		if k.Region == at.Region && k.Account == "" {
-			known[i] = at
-			return
+		if k.Account == "" {
+			known[i] = this
 		}
+		return
 	}
-	r.learned[host] = append(known, at)
+	r.learned[host] = append(known, this)
+}
+
+// claim makes session the one for a registry, unless another is. It does not matter then
+// whether a repository has been found there yet.
+func (r *Registries) claim(at Location, session *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.first(at, session)
+}
+
+// first returns the session that was the first for a registry, which is this one where
+// none was. The caller holds mu.
+func (r *Registries) first(at Location, through *Session) *Session {
+	if at.Account == "" {
+		return through
+	}
+	if known, ok := r.sessions[at]; ok {
+		return known
+	}
+	r.sessions[at] = through
+	return through
 }
 
 // Locate returns where the private registry at host is, and whether it is one.
 func (r *Registries) Locate(host string) (Location, bool) {
-	known := r.locations(host)
+	known := r.sites(host)
 	if len(known) == 0 {
 		return Location{}, false
 	}
-	return known[0], true
+	return known[0].Location, true
 }
 
 // one is Locate for what acts on the registry: it is an error where host stands for
 // several.
-func (r *Registries) one(host string) (at Location, private bool, err error) {
-	known := r.locations(host)
+func (r *Registries) one(host string) (at site, private bool, err error) {
+	known := r.sites(host)
 	switch len(known) {
 	case 0:
-		return Location{}, false, nil
+		return site{}, false, nil
 	case 1:
 		return known[0], true, nil
 	}
-	return Location{}, true, fmt.Errorf("%s is the registry of %s and also of %s; mirror to one of them at a time: %w", host, known[0], known[1], registry.ErrUnsupported)
+	return site{}, true, fmt.Errorf("%s is the registry of %s and also of %s; mirror to one of them at a time: %w", host, known[0], known[1], registry.ErrUnsupported)
 }
 
-// locations returns every registry that host stands for.
-func (r *Registries) locations(host string) []Location {
+// private is one where nothing but a private registry will do.
+func (r *Registries) private(host string) (site, error) {
+	at, private, err := r.one(host)
+	if err == nil && !private {
+		err = fmt.Errorf("%s is no private ECR registry: %w", host, registry.ErrUnsupported)
+	}
+	return at, err
+}
+
+// sites returns every registry that host stands for.
+func (r *Registries) sites(host string) []site {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if known := r.learned[host]; len(known) > 0 {
 		return slices.Clone(known)
 	}
-	if at, ok := ParseHost(host); ok {
-		return []Location{at}
+	at, ok := ParseHost(host)
+	if !ok {
+		return nil
 	}
-	return nil
+	if session, ok := r.sessions[at]; ok {
+		return []site{{at, session}}
+	}
+	return []site{{at, r.session}}
 }
 
 // Credential returns the password of a private registry, and nothing for other hosts.
@@ -104,21 +161,21 @@ func (r *Registries) Credential(ctx context.Context, host string) (auth.Credenti
 	if err != nil || !private {
 		return auth.Credential{}, err
 	}
-	held, err := r.token(at.Region).get(ctx)
+	held, err := r.token(at.session, at.Region).get(ctx)
 	return held.cred, err
 }
 
-// Refused drops the password of host's Region, unless it is a newer one by now.
+// Refused drops the password that opens host, unless it is a newer one by now.
 func (r *Registries) Refused(host string, c auth.Credential) {
-	if at, ok := r.Locate(host); ok {
-		r.token(at.Region).drop(c)
+	for _, at := range r.sites(host) {
+		r.token(at.session, at.Region).drop(c)
 	}
 }
 
-// Host asks ECR for the registry host of the session's account in a Region, and learns
-// it.
+// Host asks ECR for the registry host of the first session's account in a Region, and
+// learns it.
 func (r *Registries) Host(ctx context.Context, region string) (string, error) {
-	held, err := r.token(region).get(ctx)
+	held, err := r.token(r.session, region).get(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -126,7 +183,7 @@ func (r *Registries) Host(ctx context.Context, region string) (string, error) {
 		return "", errors.New("ecr:GetAuthorizationToken: the answer names no registry")
 	}
 	if _, obvious := ParseHost(held.host); !obvious {
-		r.Learn(held.host, Location{Account: r.account(ctx, region), Region: region})
+		r.Learn(held.host, Location{Account: r.account(ctx, region), Region: region}, r.session)
 	}
 	return held.host, nil
 }
@@ -146,14 +203,11 @@ func (r *Registries) account(ctx context.Context, region string) string {
 
 // Mutability asks ECR which tags of one repository may be overwritten.
 func (r *Registries) Mutability(ctx context.Context, repo ref.Repository) (discover.Mutability, error) {
-	at, private, err := r.one(repo.Host)
+	at, err := r.private(repo.Host)
 	if err != nil {
 		return discover.Mutability{}, err
 	}
-	if !private {
-		return discover.Mutability{}, fmt.Errorf("%s is no private ECR registry: %w", repo.Host, registry.ErrUnsupported)
-	}
-	out, err := r.session.in(at.Region).ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
+	out, err := at.clients().ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
 		RegistryId:      optional(at.Account),
 		RepositoryNames: []string{repo.Path},
 	})
@@ -168,14 +222,15 @@ func (r *Registries) Mutability(ctx context.Context, repo ref.Repository) (disco
 	return discover.Mutability{}, fmt.Errorf("ecr:DescribeRepositories: the answer does not name %s", repo.Path)
 }
 
-// token returns the one token of a Region.
-func (r *Registries) token(region string) *token {
+// token returns the one token with which a session opens registries of a Region.
+func (r *Registries) token(session *Session, region string) *token {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t, ok := r.tokens[region]
+	key := opener{session, region}
+	t, ok := r.tokens[key]
 	if !ok {
-		t = &token{session: r.session, region: region, now: r.now}
-		r.tokens[region] = t
+		t = &token{session: session, region: region, now: r.now}
+		r.tokens[key] = t
 	}
 	return t
 }

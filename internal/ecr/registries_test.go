@@ -24,10 +24,10 @@ import (
 const getToken = "GetAuthorizationToken"
 
 // passwords starts an ECR and registries that share a clock.
-func passwords(t *testing.T, opts ecr.Options) (*ecrlocaltest.Running, *ecr.Registries, *clock) {
+func passwords(t *testing.T, opts ecr.Options) (*ecrlocaltest.Running, *ecr.Registries, *ecrlocaltest.Clock) {
 	t.Helper()
-	c := newClock()
-	server := ecrlocaltest.Start(t, c.option())
+	c := ecrlocaltest.NewClock()
+	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	keys(t, server.URL)
 	return server, ecr.NewRegistries(open(t, opts), c.Now), c
 }
@@ -310,12 +310,12 @@ func TestOddTokens(t *testing.T) {
 func TestPasswordThatSeemsExpired(t *testing.T) {
 	const good = "QVdTOnNlY3JldA=="
 	for name, data := range map[string]object{
-		"fast clock": {"authorizationToken": good, "expiresAt": newClock().Now().Add(-time.Hour).Unix()},
+		"fast clock": {"authorizationToken": good, "expiresAt": ecrlocaltest.NewClock().Now().Add(-time.Hour).Unix()},
 		"no end":     {"authorizationToken": good},
 	} {
 		play, calls := counting(getToken, 1000, func(w http.ResponseWriter) { say(w, object{"authorizationData": []object{data}}) })
 		keys(t, scripted(t, nil, play))
-		registries := ecr.NewRegistries(open(t, ecr.Options{}), newClock().Now)
+		registries := ecr.NewRegistries(open(t, ecr.Options{}), ecrlocaltest.NewClock().Now)
 		for range 3 {
 			password(t, registries, hostIn("us-east-1"))
 		}
@@ -412,9 +412,10 @@ func TestHostIsDenied(t *testing.T) {
 // The Regions of an emulator share its one host. Whatever was learned last decided
 // where everything went: what was meant for one Region was written to another.
 func TestSharedHostIsNotGuessed(t *testing.T) {
-	server, registries, _ := passwords(t, ecr.Options{})
-	registries.Learn(server.Host, ecr.Location{Account: account, Region: "us-east-1"})
-	registries.Learn(server.Host, ecr.Location{Account: account, Region: "eu-west-1"})
+	server := ecrlocaltest.Start(t)
+	session, registries := connect(t, server.URL, ecr.Options{})
+	registries.Learn(server.Host, ecr.Location{Account: account, Region: "us-east-1"}, session)
+	registries.Learn(server.Host, ecr.Location{Account: account, Region: "eu-west-1"}, session)
 	if _, private := registries.Locate(server.Host); !private {
 		t.Error("the host is not known as ECR's")
 	}
@@ -425,6 +426,7 @@ func TestSharedHostIsNotGuessed(t *testing.T) {
 		"Mutability":    func() error { _, err := registries.Mutability(t.Context(), repo); return err },
 		"Snapshot":      func() error { _, err := target.Snapshot(t.Context(), repo, nil); return err },
 		"ReadManifests": func() error { _, err := target.ReadManifests(t.Context(), repo, nil); return err },
+		"Repositories":  func() error { _, err := collect(registries.Repositories(t.Context(), server.Host)); return err },
 	} {
 		want := fmt.Sprintf("%s is the registry of account %s in us-east-1 and also of account %s in eu-west-1", server.Host, account, account)
 		if err := ask(); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, registry.ErrUnsupported) {
@@ -440,9 +442,9 @@ func TestLearningTheSameAgain(t *testing.T) {
 		"the account late": {own, named},
 		"the account once": {named, own},
 	} {
-		_, registries, _ := passwords(t, ecr.Options{})
+		session, registries := connect(t, ecrlocaltest.Start(t).URL, ecr.Options{})
 		for _, at := range learned {
-			registries.Learn("127.0.0.1:5100", at)
+			registries.Learn("127.0.0.1:5100", at, session)
 		}
 		if at, _ := registries.Locate("127.0.0.1:5100"); at != named {
 			t.Errorf("%s: Locate = %v", name, at)

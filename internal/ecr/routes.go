@@ -56,7 +56,7 @@ func carrying(ctx context.Context, in *regional, key string) ([]taggingtypes.Res
 }
 
 // repositoryOf reads one answer of the tagging API, and reports whether it is a
-// repository under the prefix that has one of the keys. The API also names resources
+// repository under the prefixes that has one of the keys. The API also names resources
 // that once had tags, with none.
 func (f *Finder) repositoryOf(resource taggingtypes.ResourceTagMapping) (repository, bool) {
 	parsed, err := arn.Parse(aws.ToString(resource.ResourceARN))
@@ -64,7 +64,7 @@ func (f *Finder) repositoryOf(resource taggingtypes.ResourceTagMapping) (reposit
 		return repository{}, false
 	}
 	name, ok := strings.CutPrefix(parsed.Resource, "repository/")
-	if !ok || !f.underPrefix(name) {
+	if !ok || !f.underPrefixes(name) {
 		return repository{}, false
 	}
 	tags := make(map[string]string, len(resource.Tags))
@@ -200,26 +200,16 @@ func (f *Finder) throughECR(ctx context.Context, in *regional) ([]repository, er
 	return slices.DeleteFunc(repos, func(r repository) bool { return r.err == nil && !f.marked(r.tags) }), nil
 }
 
-// everyRepository lists what is under the prefix.
+// everyRepository lists what is under the prefixes.
 func (f *Finder) everyRepository(ctx context.Context, in *regional) ([]repository, error) {
-	listed, err := allPages(ctx, "ecr:DescribeRepositories", func(ctx context.Context, token *string) ([]types.Repository, *string, error) {
-		out, err := in.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
-			RegistryId: f.session.registryID(),
-			MaxResults: aws.Int32(pageSize),
-			NextToken:  token,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		return out.Repositories, out.NextToken, nil
-	})
+	listed, err := describeAll(ctx, in, f.session.registryID())
 	if err != nil {
 		return nil, err
 	}
 	var repos []repository
 	for i := range listed {
 		r := &listed[i]
-		if name := aws.ToString(r.RepositoryName); f.underPrefix(name) {
+		if name := aws.ToString(r.RepositoryName); f.underPrefixes(name) {
 			repos = append(repos, repository{arn: aws.ToString(r.RepositoryArn), name: name, account: aws.ToString(r.RegistryId), details: r})
 		}
 	}
@@ -236,9 +226,5 @@ func tagsOf(ctx context.Context, in *regional, arn string) (map[string]string, e
 		}
 		return nil, err
 	}
-	tags := make(map[string]string, len(out.Tags))
-	for _, t := range out.Tags {
-		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	return tags, nil
+	return byKey(out.Tags), nil
 }

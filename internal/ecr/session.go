@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -40,7 +42,7 @@ const attemptTimeout = 30 * time.Second
 // EKS Pod Identity, profiles, SSO, instance roles. Where the AWS configuration says
 // something (AWS_MAX_ATTEMPTS, AWS_RETRY_MODE, AWS_SDK_UA_APP_ID, endpoints), it wins.
 type Options struct {
-	RoleARN    string      // a role to assume first
+	Role       Role        // to assume first
 	RegistryID string      // the account whose registry is meant; "" means the caller's
 	UserAgent  string      // "name" or "name/version", added to the SDK's own
 	Log        *zap.Logger // nil means no logging
@@ -51,21 +53,30 @@ type Options struct {
 // Session is AWS as one run sees it: one credential chain, and for each Region one set
 // of clients. It is safe for concurrent use.
 type Session struct {
-	opts Options
-	base aws.Config
-	log  *zap.Logger
+	opts   Options
+	origin aws.Config // without the role of opts
+	base   aws.Config
+	log    *zap.Logger
 
 	asking singleflight.Group // for account
 
 	mu      sync.Mutex
 	regions map[string]*regional
-	account string // the caller's, once asked for
+	account string             // the caller's, once asked for
+	others  map[scope]*Session // what As has returned
+}
+
+// scope is what sessions of one run differ in.
+type scope struct {
+	role       Role
+	registryID string
 }
 
 // regional holds the clients of one Region.
 type regional struct {
 	region  string
 	ecr     *ecr.Client
+	public  *ecrpublic.Client
 	tagging *tagging.Client
 	sts     *sts.Client
 }
@@ -97,10 +108,46 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	base.HTTPClient = sdkbody.Plain(base.HTTPClient)
 	roles.client = sts.NewFromConfig(base)
 	base.Credentials = explained(base.Credentials, configuredRole(base), opts.Log)
-	if opts.RoleARN != "" {
-		base.Credentials = explained(assumed(base, opts.RoleARN), opts.RoleARN, opts.Log)
+	return newSession(base, opts), nil
+}
+
+// newSession returns a session that has the credentials of origin, or of the role of opts.
+func newSession(origin aws.Config, opts Options) *Session {
+	base := origin.Copy()
+	if opts.Role.ARN != "" {
+		base.Credentials = explained(assumed(origin, opts.Role), opts.Role.ARN, opts.Log)
 	}
-	return &Session{opts: opts, base: base, log: opts.Log, regions: map[string]*regional{}}, nil
+	s := &Session{opts: opts, origin: origin, base: base, log: opts.Log, regions: map[string]*regional{}}
+	s.others = map[scope]*Session{{opts.Role, opts.RegistryID}: s}
+	return s
+}
+
+// As returns a session that was opened as s was, with role and registryID in the place of
+// its own (see Options): another part of ECR in the same run. Asked again for the same it
+// returns the same session, so that nothing is fetched twice.
+func (s *Session) As(role Role, registryID string) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	other, ok := s.others[scope{role, registryID}]
+	if !ok {
+		opts := s.opts
+		opts.Role, opts.RegistryID = role, registryID
+		other = newSession(s.origin, opts)
+		s.others[scope{role, registryID}] = other
+	}
+	return other
+}
+
+// meant is the account whose registry the session is for, as far as its options say.
+func (s *Session) meant() string {
+	if s.opts.RegistryID != "" {
+		return s.opts.RegistryID
+	}
+	role, err := arn.Parse(s.opts.Role.ARN)
+	if err != nil {
+		return ""
+	}
+	return role.AccountID
 }
 
 // userAgent adds the program's name to the SDK's. The SDK's application id is left to
@@ -147,7 +194,13 @@ func (s *Session) in(region string) *regional {
 	}
 	cfg := s.base.Copy()
 	cfg.Region = region
-	r := &regional{region: region, ecr: ecr.NewFromConfig(cfg), tagging: tagging.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg)}
+	r := &regional{
+		region:  region,
+		ecr:     ecr.NewFromConfig(cfg),
+		public:  ecrpublic.NewFromConfig(cfg),
+		tagging: tagging.NewFromConfig(cfg),
+		sts:     sts.NewFromConfig(cfg),
+	}
 	s.regions[region] = r
 	return r
 }

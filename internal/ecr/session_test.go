@@ -169,7 +169,7 @@ func TestRoleIsAssumed(t *testing.T) {
 	server := ecrlocaltest.Start(t, roles())
 	create(t, server, "ext/nginx", ecrlocal.RepositoryOptions{Account: other})
 	create(t, server, "ext/foreign", ecrlocal.RepositoryOptions{})
-	got := found(t, server.URL, ecr.Options{RoleARN: role}, ecr.FinderOptions{Regions: []string{region, "eu-west-1"}})
+	got := found(t, server.URL, ecr.Options{Role: ecr.Role{ARN: role}}, ecr.FinderOptions{Regions: []string{region, "eu-west-1"}})
 	if diff := cmp.Diff([]string{"ext/nginx"}, got); diff != "" {
 		t.Errorf("found (-want +got):\n%s", diff)
 	}
@@ -181,7 +181,7 @@ func TestRoleIsAssumed(t *testing.T) {
 func TestRoleDecidesTheRoute(t *testing.T) {
 	server := ecrlocaltest.Start(t, roles())
 	create(t, server, "ext/nginx", ecrlocal.RepositoryOptions{Account: other})
-	got := found(t, server.URL, ecr.Options{RoleARN: role, RegistryID: other}, ecr.FinderOptions{})
+	got := found(t, server.URL, ecr.Options{Role: ecr.Role{ARN: role}, RegistryID: other}, ecr.FinderOptions{})
 	if diff := cmp.Diff([]string{"ext/nginx"}, got); diff != "" {
 		t.Errorf("found (-want +got):\n%s", diff)
 	}
@@ -194,7 +194,7 @@ func TestRoleDecidesTheRoute(t *testing.T) {
 func TestRoleIsDenied(t *testing.T) {
 	log, logs := observed()
 	server := ecrlocaltest.Start(t, roles("sts:AssumeRole"))
-	_, err := find(t, server.URL, ecr.Options{RoleARN: role, Log: log}, ecr.FinderOptions{Regions: []string{region}})
+	_, err := find(t, server.URL, ecr.Options{Role: ecr.Role{ARN: role}, Log: log}, ecr.FinderOptions{Regions: []string{region}})
 	if err == nil || !errors.Is(err, registry.ErrDenied) {
 		t.Fatalf("error %v", err)
 	}
@@ -287,7 +287,7 @@ func TestWebIdentityIsRefused(t *testing.T) {
 	}
 	irsa(t, server, token)
 	server.FailNext("AssumeRoleWithWebIdentity", 1, ecrlocal.Fault{Status: http.StatusForbidden, Code: "AccessDenied", Message: "Not authorized to perform sts:AssumeRoleWithWebIdentity"})
-	session := open(t, ecr.Options{RoleARN: "arn:aws:iam::" + other + ":role/second"})
+	session := open(t, ecr.Options{Role: ecr.Role{ARN: "arn:aws:iam::" + other + ":role/second"}})
 	registries := ecr.NewRegistries(session, nil)
 	_, err := registries.Credential(t.Context(), hostIn("us-east-1"))
 	want := "no AWS credentials: assuming role " + role + ": AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity"

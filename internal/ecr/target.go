@@ -49,7 +49,7 @@ func (t *Target) Snapshot(ctx context.Context, repo ref.Repository, tags []strin
 	if !private {
 		return registry.Snapshot(ctx, t.Target, repo, tags)
 	}
-	client := t.registries.session.in(at.Region).ecr
+	client := at.clients().ecr
 	images, err := allPages(ctx, "ecr:ListImages", func(ctx context.Context, token *string) ([]types.ImageIdentifier, *string, error) {
 		out, err := client.ListImages(ctx, &ecr.ListImagesInput{
 			RepositoryName: aws.String(repo.Path),
@@ -137,12 +137,12 @@ func (t *Target) ReadManifests(ctx context.Context, repo ref.Repository, digests
 
 // readSome reads one batch. ECR reports what it could not give beside what it could;
 // only absence is no failure.
-func (t *Target) readSome(ctx context.Context, at Location, repo ref.Repository, batch []ref.Digest) ([]types.Image, error) {
+func (t *Target) readSome(ctx context.Context, at site, repo ref.Repository, batch []ref.Digest) ([]types.Image, error) {
 	ids := make([]types.ImageIdentifier, 0, len(batch))
 	for _, d := range batch {
 		ids = append(ids, types.ImageIdentifier{ImageDigest: aws.String(string(d))})
 	}
-	out, err := t.registries.session.in(at.Region).ecr.BatchGetImage(ctx, &ecr.BatchGetImageInput{
+	out, err := at.clients().ecr.BatchGetImage(ctx, &ecr.BatchGetImageInput{
 		RepositoryName:     aws.String(repo.Path),
 		RegistryId:         optional(at.Account),
 		ImageIds:           ids,

@@ -23,8 +23,8 @@ import (
 
 // TestTokens is one row per way to present a token.
 func TestTokens(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	good := login(t, run)
 	token := good.password()
 	basic := func(user, password string) string {
@@ -56,8 +56,8 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokenTTL(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c), func(o *ecrlocal.Options) { o.TokenTTL = time.Minute })
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TokenTTL = time.Minute })
 	out, err := api(run).GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -208,9 +208,9 @@ func TestUnknownKeys(t *testing.T) {
 
 // TestWebIdentity is IRSA end to end: a token file, a role, and what the role may do.
 func TestWebIdentity(t *testing.T) {
-	c := newClock()
+	c := ecrlocaltest.NewClock()
 	role := "arn:aws:iam::444455556666:role/eks/mirror"
-	run := ecrlocaltest.Start(t, withClock(c), ecrlocaltest.WithCredentials(ecrlocal.Credentials{
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), ecrlocaltest.WithCredentials(ecrlocal.Credentials{
 		Roles: map[string]ecrlocal.Role{role: {Deny: []string{"ecr:Put*"}}},
 	}))
 	file := filepath.Join(t.TempDir(), "token")
@@ -277,6 +277,12 @@ func TestAssumeRole(t *testing.T) {
 	if err != nil || aws.ToString(who.Account) != "444455556666" {
 		t.Errorf("the caller is %+v, %v", who, err)
 	}
+	abroad, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{
+		RoleArn: new("arn:aws-cn:iam::444455556666:role/path/mirror"), RoleSessionName: new("ci"),
+	})
+	if want := "arn:aws-cn:sts::444455556666:assumed-role/mirror/ci"; err != nil || aws.ToString(abroad.AssumedRoleUser.Arn) != want {
+		t.Errorf("in another partition: %+v, %v", abroad, err)
+	}
 	for _, row := range []struct {
 		name string
 		in   sts.AssumeRoleInput
@@ -298,6 +304,32 @@ func TestAssumeRole(t *testing.T) {
 		a := r.do("POST", "/", []byte(row.form), "Content-Type", "application/x-www-form-urlencoded")
 		if !strings.Contains(string(a.body), "<Code>"+row.want+"</Code>") {
 			t.Errorf("%s: got %d %s, want %s", row.form, a.status, a.body, row.want)
+		}
+	}
+}
+
+// TestExternalID is asked for where the credentials file says so.
+func TestExternalID(t *testing.T) {
+	const guarded = "arn:aws:iam::444455556666:role/guarded"
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithCredentials(ecrlocal.Credentials{
+		AccessKeys: map[string]ecrlocal.AccessKey{ecrlocaltest.AccessKey: {Account: "111122223333", User: "alice"}},
+		Roles:      map[string]ecrlocal.Role{guarded: {ExternalID: "tenant-7"}},
+	}))
+	client := sts.NewFromConfig(run.AWSConfig(""))
+	for _, row := range []struct {
+		role  string
+		given *string
+		want  string
+	}{
+		{guarded, new("tenant-7"), ""},
+		{guarded, new("tenant-8"), "AccessDenied"},
+		{guarded, nil, "AccessDenied"},
+		{"arn:aws:iam::444455556666:role/open", nil, ""},
+		{"arn:aws:iam::444455556666:role/open", new("tenant-7"), ""},
+	} {
+		_, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &row.role, RoleSessionName: new("ci"), ExternalId: row.given})
+		if got := errorCode(t, err); got != row.want {
+			t.Errorf("%s with %q: %q, want %q", row.role, aws.ToString(row.given), got, row.want)
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (s *Server) serveJSON(x *exchange, r *http.Request, target string, body []b
 		writeAPIError(x, errInvalidParameter("there is no registry %q in the Region %q", key.Account, key.Region))
 		return
 	}
-	x.describe(func(e *Entry) { e.Account, e.Region = key.Account, key.Region })
+	x.describe(func(e *Entry) { e.Account, e.Region, e.Principal = key.Account, key.Region, caller.arn })
 
 	after, proceed := s.faults.inject(x, r, func(f *Fault) { writeAPIError(x, f.apiError()) })
 	if !proceed {

@@ -21,8 +21,8 @@ import (
 
 // TestRepositoryRoundTrip checks every member of a repository on its way through the SDK.
 func TestRepositoryRoundTrip(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	client := api(run)
 	created, err := client.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{
 		RepositoryName:                     new("team/app"),
@@ -534,8 +534,8 @@ func TestPageSizeCap(t *testing.T) {
 
 // TestImages follows an index, its child and its tags through the listing operations.
 func TestImages(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	create(t, run, "app")
 	r := login(t, run)
 	child := r.pushImage("app", "", "child")
@@ -880,8 +880,8 @@ func TestReferrers(t *testing.T) {
 
 // TestLastPull records pulls about once a day.
 func TestLastPull(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	create(t, run, "app")
 	r := login(t, run)
 	r.pushImage("app", "1", "one")

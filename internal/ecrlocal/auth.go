@@ -112,7 +112,8 @@ func errDenied(id identity, action, resource string) *apiError {
 // grant is what a registry request may act as: the claims of its token.
 type grant struct {
 	identity
-	target registryKey
+	target    registryKey
+	anonymous bool // no token was shown, and none is needed
 }
 
 // tokenClaims is the content of a registry token.
@@ -170,10 +171,29 @@ func (s *Server) authenticate(r *http.Request) (grant, error) {
 	return grant{identity: id, target: registryKey{Account: claims.Account, Region: claims.Region}}, nil
 }
 
+// grantOnly is authenticate at the address of one registry. ECR's passwords open whatever
+// registry their owner may use; here nobody has said who may use another's, so that a
+// password that is shown at the wrong address is noticed.
+func (s *Server) grantOnly(r *http.Request, registry registryKey) (grant, error) {
+	g, err := s.authenticate(r)
+	switch {
+	case err != nil:
+		return grant{target: registry}, err
+	case g.anonymous:
+		g.target = registry
+	case g.target != registry:
+		err = newRegistryError(http.StatusForbidden, "DENIED", "this is the registry of %s in %s, and the authorization token was issued for %s in %s",
+			registry.Account, registry.Region, g.target.Account, g.target.Region)
+		g.target = registry
+	}
+	return g, err
+}
+
 func (s *Server) anonymousGrant() grant {
 	return grant{
-		identity: userIdentity("ANONYMOUS", s.account, "anonymous", nil),
-		target:   registryKey{Account: s.account, Region: s.region},
+		identity:  userIdentity("ANONYMOUS", s.account, "anonymous", nil),
+		target:    registryKey{Account: s.account, Region: s.region},
+		anonymous: true,
 	}
 }
 
@@ -216,7 +236,7 @@ func (k sealer) open(purpose, sealed string, v any) bool {
 // every access key signs for the default account and may do everything.
 type Credentials struct {
 	AccessKeys map[string]AccessKey `yaml:"accessKeys"`
-	// Roles says what sessions of a role, by its ARN, may not do. Every role can be assumed.
+	// Roles describes roles, by their ARNs. Roles that are not among them can be assumed too.
 	Roles map[string]Role `yaml:"roles"`
 }
 
@@ -228,9 +248,10 @@ type AccessKey struct {
 	Deny []string `yaml:"deny"`
 }
 
-// Role is what the sessions of one role may not do.
+// Role is who may assume one role, and what its sessions may not do.
 type Role struct {
-	Deny []string `yaml:"deny"`
+	ExternalID string   `yaml:"externalId"` // without which the role cannot be assumed; "" means none
+	Deny       []string `yaml:"deny"`
 }
 
 func (k AccessKey) userName() string {
@@ -247,6 +268,15 @@ func (c *Credentials) roleDenials(roleARN string) []string {
 	return c.Roles[roleARN].Deny
 }
 
+// knowsExternalID reports whether a role may be assumed by who gives that external id.
+func (c *Credentials) knowsExternalID(roleARN, given string) bool {
+	if c == nil {
+		return true
+	}
+	want := c.Roles[roleARN].ExternalID
+	return want == "" || want == given
+}
+
 // validate reports the first thing about c that cannot be meant.
 func (c *Credentials) validate() error {
 	if c == nil {
@@ -261,7 +291,7 @@ func (c *Credentials) validate() error {
 		}
 	}
 	for arn, role := range c.Roles {
-		if _, _, ok := parseRoleARN(arn); !ok {
+		if _, _, _, ok := parseRoleARN(arn); !ok {
 			return errors.New("role " + quote(arn) + " is not a role ARN")
 		}
 		if err := validateActions(role.Deny); err != nil {

@@ -8,7 +8,8 @@
 // Accounts and Regions are separate namespaces. A control-plane request belongs to the account
 // of the access key that signed it and to the Region in its credential scope; a registry
 // request belongs to the account and Region of the token that GetAuthorizationToken issued.
-// Signatures are not verified.
+// Signatures are not verified. A registry that [Server.RegistryAt] gives an address of its own
+// is known by that.
 //
 // Where ECR differs from a plain registry, the difference is a field of [Quirks]. [ECR] turns
 // all of them on and is the default; [PlainOCI] turns all of them off. The table in README.md

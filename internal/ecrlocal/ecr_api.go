@@ -14,7 +14,7 @@ import (
 // ecrOperations is the control plane of private ECR.
 func ecrOperations() map[string]operation {
 	handlers := map[string]func(*Server, *call, []byte) (any, error){
-		"GetAuthorizationToken": op((*Server).getAuthorizationToken),
+		"GetAuthorizationToken": locked((*Server).getAuthorizationToken),
 
 		"CreateRepository":              locked((*Server).createRepository),
 		"DeleteRepository":              locked((*Server).deleteRepository),
@@ -147,11 +147,12 @@ func (s *Server) getAuthorizationToken(c *call, in *ecr.GetAuthorizationTokenInp
 		if !isAccountID(id) {
 			return nil, errConstraint("registryIds", "must satisfy regular expression '[0-9]{12}'")
 		}
-		token, expires := s.issueToken(c.caller.accessKey, registryKey{Account: id, Region: c.region})
+		target := registryKey{Account: id, Region: c.region}
+		token, expires := s.issueToken(c.caller.accessKey, target)
 		out.AuthorizationData = append(out.AuthorizationData, ecrtypes.AuthorizationData{
 			AuthorizationToken: aws.String(base64.StdEncoding.EncodeToString([]byte("AWS:" + token))),
 			ExpiresAt:          &expires,
-			ProxyEndpoint:      aws.String(baseURL(c.r)),
+			ProxyEndpoint:      aws.String(scheme(c.r) + "://" + s.host(c.r, target)),
 		})
 	}
 	return out, nil

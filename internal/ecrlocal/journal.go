@@ -26,6 +26,9 @@ type Entry struct {
 	// that was known.
 	Account string `json:"account,omitempty"`
 	Region  string `json:"region,omitempty"`
+	// Principal is the ARN of who asked, a user or the session of a role; empty where that is
+	// not known.
+	Principal string `json:"principal,omitempty"`
 	// Op is the operation's name on the API, and one of these on the registry: ping, catalog,
 	// tags-list, referrers, manifest-head, manifest-get, manifest-put, manifest-delete,
 	// blob-head, blob-get, blob-delete, blob-download, mount, upload-post, upload-get,

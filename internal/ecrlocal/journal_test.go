@@ -74,8 +74,8 @@ func TestJournalKinds(t *testing.T) {
 // TestJournalEntries compares whole entries of both faces with what the client did, at once
 // after each answer.
 func TestJournalEntries(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	create(t, run, "app")
 	r := login(t, run)
 	raw := r.pushImage("app", "1", "one")
@@ -86,7 +86,7 @@ func TestJournalEntries(t *testing.T) {
 	if _, err := api(run).ListImages(t.Context(), &ecr.ListImagesInput{RepositoryName: new("app")}); err != nil {
 		t.Fatal(err)
 	}
-	base := ecrlocal.Entry{Time: c.Now(), Account: "111122223333", Region: "us-east-1", Repository: "app"}
+	base := ecrlocal.Entry{Time: c.Now(), Account: "111122223333", Region: "us-east-1", Repository: "app", Principal: "arn:aws:iam::111122223333:user/ecrlocal"}
 	entry := func(change func(*ecrlocal.Entry)) ecrlocal.Entry {
 		e := base
 		change(&e)

@@ -35,8 +35,12 @@ func splitPublicName(name string) (account, rest string, ok bool) {
 }
 
 // grantFor authenticates a registry request. For a public repository it also moves the alias
-// out of rt's name, and the action into the public service.
-func (s *Server) grantFor(r *http.Request, rt *route) (grant, error) {
+// out of rt's name, and the action into the public service. With an error it returns what is
+// known nevertheless of who asked for what.
+func (s *Server) grantFor(r *http.Request, rt *route, only *registryKey) (grant, error) {
+	if only != nil {
+		return s.grantOnly(r, *only)
+	}
 	account, rest, public := splitPublicName(rt.name)
 	if !public {
 		return s.authenticate(r)
@@ -132,14 +136,14 @@ func (s *Server) publicAuthorizationToken(c *call, _ *ecrpublic.GetAuthorization
 	}}, nil
 }
 
-func (repo *repository) describePublic(r *http.Request) *publictypes.Repository {
+func (repo *repository) describePublic(host string) *publictypes.Repository {
 	created := repo.CreatedAt
 	return &publictypes.Repository{
 		CreatedAt:      &created,
 		RegistryId:     aws.String(repo.Key.Account),
 		RepositoryArn:  aws.String(repo.arn()),
 		RepositoryName: aws.String(repo.Name),
-		RepositoryUri:  aws.String(r.Host + "/" + publicAlias(repo.Key.Account) + "/" + repo.Name),
+		RepositoryUri:  aws.String(host + "/" + publicAlias(repo.Key.Account) + "/" + repo.Name),
 	}
 }
 
@@ -155,7 +159,7 @@ func (s *Server) publicCreateRepository(c *call, in *ecrpublic.CreateRepositoryI
 	if err != nil {
 		return nil, err
 	}
-	return &ecrpublic.CreateRepositoryOutput{Repository: repo.describePublic(c.r)}, nil
+	return &ecrpublic.CreateRepositoryOutput{Repository: repo.describePublic(c.r.Host)}, nil
 }
 
 func (s *Server) publicDescribeRepositories(c *call, in *ecrpublic.DescribeRepositoriesInput) (*ecrpublic.DescribeRepositoriesOutput, error) {
@@ -178,7 +182,7 @@ func (s *Server) publicDescribeRepositories(c *call, in *ecrpublic.DescribeRepos
 		if err != nil {
 			return nil, err
 		}
-		out.Repositories = append(out.Repositories, *repo.describePublic(c.r))
+		out.Repositories = append(out.Repositories, *repo.describePublic(c.r.Host))
 	}
 	return out, nil
 }

@@ -22,8 +22,8 @@ type route struct {
 	reference string // tag, digest or upload id
 }
 
-// serveRegistry answers a request under /v2/.
-func (s *Server) serveRegistry(x *exchange, r *http.Request) {
+// serveRegistry answers a request under /v2/, for one registry or for all.
+func (s *Server) serveRegistry(x *exchange, r *http.Request, only *registryKey) {
 	rt := parseRoute(r)
 	x.describe(func(e *Entry) {
 		e.Plane, e.Op, e.Repository, e.Reference = PlaneRegistry, rt.op, rt.name, rt.reference
@@ -35,7 +35,7 @@ func (s *Server) serveRegistry(x *exchange, r *http.Request) {
 		return
 	}
 	defer after()
-	if err := s.handleRegistry(x, r, rt); err != nil {
+	if err := s.handleRegistry(x, r, rt, only); err != nil {
 		if registryErrorOf(err).status >= http.StatusInternalServerError {
 			s.log.Error("registry request failed", zap.String("op", rt.op), zap.String("path", r.URL.Path), zap.Error(err))
 		}
@@ -45,12 +45,12 @@ func (s *Server) serveRegistry(x *exchange, r *http.Request) {
 
 // handleRegistry authenticates, admits and dispatches a registry request. Handlers either
 // answer or return an error, never both.
-func (s *Server) handleRegistry(x *exchange, r *http.Request, rt route) error {
-	g, err := s.grantFor(r, &rt)
+func (s *Server) handleRegistry(x *exchange, r *http.Request, rt route, only *registryKey) error {
+	g, err := s.grantFor(r, &rt, only)
+	x.describe(func(e *Entry) { e.Account, e.Region, e.Principal = g.target.Account, g.target.Region, g.arn })
 	if err != nil {
 		return err
 	}
-	x.describe(func(e *Entry) { e.Account, e.Region = g.target.Account, g.target.Region })
 	if rt.op == "ping" {
 		x.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = x.Write([]byte("{}")) // the client may be gone

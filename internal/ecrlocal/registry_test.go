@@ -119,8 +119,8 @@ func TestLargeBlob(t *testing.T) {
 
 // TestDownloadURLs are good for one blob, for GET, and for an hour.
 func TestDownloadURLs(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	create(t, run, "app")
 	r := login(t, run)
 	dgst := r.pushBlob("app", []byte("content"))
@@ -410,8 +410,8 @@ func TestHostIsTheClients(t *testing.T) {
 
 // TestThrottling spends a bucket on both faces and waits for it to fill.
 func TestThrottling(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c), ecrlocaltest.WithThrottle(ecrlocal.Throttle{
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), ecrlocaltest.WithThrottle(ecrlocal.Throttle{
 		Rates: map[string]float64{"DescribeRepositories": 1, "ecr:GetAuthorizationToken": 0},
 	}))
 	create(t, run, "app")
@@ -462,8 +462,8 @@ func TestThrottling(t *testing.T) {
 
 // TestThrottleScale multiplies the published rates.
 func TestThrottleScale(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c), ecrlocaltest.WithThrottle(ecrlocal.Throttle{Scale: 0.3}))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), ecrlocaltest.WithThrottle(ecrlocal.Throttle{Scale: 0.3}))
 	create(t, run, "app")
 	client := api(run)
 	n := 0

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
-	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -15,8 +14,8 @@ import (
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
-// describe is a repository as the API shows it to the client of r.
-func (repo *repository) describe(r *http.Request) *ecrtypes.Repository {
+// describe is a repository as the API shows it. The caller holds mu.
+func (s *Server) describe(c *call, repo *repository) *ecrtypes.Repository {
 	encryption := &ecrtypes.EncryptionConfiguration{EncryptionType: ecrtypes.EncryptionType(repo.EncryptionType)}
 	if repo.KMSKey != "" {
 		encryption.KmsKey = &repo.KMSKey
@@ -31,7 +30,7 @@ func (repo *repository) describe(r *http.Request) *ecrtypes.Repository {
 		RegistryId:                         aws.String(repo.Key.Account),
 		RepositoryArn:                      aws.String(repo.arn()),
 		RepositoryName:                     aws.String(repo.Name),
-		RepositoryUri:                      aws.String(r.Host + "/" + repo.Name),
+		RepositoryUri:                      aws.String(s.host(c.r, repo.Key) + "/" + repo.Name),
 	}
 }
 
@@ -85,7 +84,7 @@ func (s *Server) createRepository(c *call, in *ecr.CreateRepositoryInput) (*ecr.
 		return nil, err
 	}
 	repo.ScanOnPush = in.ImageScanningConfiguration != nil && in.ImageScanningConfiguration.ScanOnPush
-	return &ecr.CreateRepositoryOutput{Repository: repo.describe(c.r)}, nil
+	return &ecr.CreateRepositoryOutput{Repository: s.describe(c, repo)}, nil
 }
 
 // addRepository creates a repository with resource tags. The caller holds mu.
@@ -126,7 +125,7 @@ func (s *Server) deleteRepository(c *call, in *ecr.DeleteRepositoryInput) (*ecr.
 	delete(reg.Repositories, repo.Name)
 	reg.Tagged.forget(repo.arn(), s.clock())
 	s.changed()
-	return &ecr.DeleteRepositoryOutput{Repository: repo.describe(c.r)}, nil
+	return &ecr.DeleteRepositoryOutput{Repository: s.describe(c, repo)}, nil
 }
 
 func (s *Server) describeRepositories(c *call, in *ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error) {
@@ -154,7 +153,7 @@ func (s *Server) describeRepositories(c *call, in *ecr.DescribeRepositoriesInput
 		if err != nil {
 			return nil, err
 		}
-		out.Repositories = append(out.Repositories, *repo.describe(c.r))
+		out.Repositories = append(out.Repositories, *s.describe(c, repo))
 	}
 	return out, nil
 }

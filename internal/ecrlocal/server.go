@@ -73,8 +73,9 @@ type Server struct {
 	uploads    uploads
 	keeper     *keeper // nil without a data directory
 
-	mu    sync.Mutex
-	state *state
+	mu        sync.Mutex
+	state     *state
+	addresses map[registryKey]string // of the registries that have their own
 }
 
 // New returns a server with the state of opts.DataDir, if any, and opts.Seed in it. The
@@ -114,6 +115,7 @@ func newServer(opts Options) (*Server, error) {
 		operations:   operations(),
 		handlers:     registryHandlers(),
 		state:        newState(),
+		addresses:    make(map[registryKey]string),
 	}
 	if s.account == "" {
 		s.account = DefaultAccount
@@ -179,16 +181,22 @@ func (s *Server) ResetJournal() { s.journal.reset() }
 // ("manifest-put").
 func (s *Server) FailNext(op string, n int, f Fault) { s.faults.failNext(op, n, f) }
 
-// ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements [http.Handler]: the API, and every registry.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r, nil) }
+
+// serve answers a request that came to the address of the registry called only, or where that
+// is nil to the server's.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, only *registryKey) {
 	x := s.journal.begin(w, r)
 	completed := false
 	defer func() { x.finish(completed) }()
 	switch {
 	case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
-		s.serveRegistry(x, r)
+		s.serveRegistry(x, r, only)
 	case strings.HasPrefix(r.URL.Path, downloadPath):
 		s.serveDownload(x, r)
+	case only != nil:
+		http.Error(x, "ecrlocal: this is the address of one registry, under /v2/", http.StatusNotFound)
 	case r.URL.Path == publicTokenPath:
 		s.servePublicToken(x, r)
 	default:
@@ -202,13 +210,4 @@ func (s *Server) changed() {
 	if s.keeper != nil {
 		s.keeper.wake()
 	}
-}
-
-// baseURL is the server's origin as the client addressed it.
-func baseURL(r *http.Request) string {
-	scheme := "http"
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host
 }

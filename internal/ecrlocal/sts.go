@@ -83,8 +83,9 @@ func (s *Server) handleSTS(x *exchange, r *http.Request, action string, form url
 	if apiErr != nil {
 		return nil, &apiError{code: "InvalidClientTokenId", message: apiErr.message, status: http.StatusForbidden}
 	}
-	x.describe(func(e *Entry) { e.Account, e.Region = caller.account, signed.region })
-	if caller.denies("sts:" + action) {
+	x.describe(func(e *Entry) { e.Account, e.Region, e.Principal = caller.account, signed.region, caller.arn })
+	stranger := action == "AssumeRole" && !s.credentials.knowsExternalID(form.Get("RoleArn"), form.Get("ExternalId"))
+	if stranger || caller.denies("sts:"+action) {
 		denied := errDenied(caller, "sts:"+action, form.Get("RoleArn"))
 		return nil, &apiError{code: "AccessDenied", message: denied.message, status: http.StatusForbidden}
 	}
@@ -104,7 +105,7 @@ func (s *Server) handleSTS(x *exchange, r *http.Request, action string, form url
 // assumeRole issues temporary credentials for the account of the role.
 func (s *Server) assumeRole(x *exchange, action string, form url.Values) (*stsAssumeRoleResult, error) {
 	roleARN, name := form.Get("RoleArn"), form.Get("RoleSessionName")
-	account, role, ok := parseRoleARN(roleARN)
+	partition, account, role, ok := parseRoleARN(roleARN)
 	if !ok {
 		return nil, newError("ValidationError", "%s is invalid", roleARN)
 	}
@@ -122,7 +123,7 @@ func (s *Server) assumeRole(x *exchange, action string, form url.Values) (*stsAs
 	roleID := "AROA" + strings.ToUpper(randomHex(8))
 	issued := session{
 		Account: account,
-		ARN:     "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + name,
+		ARN:     "arn:" + partition + ":sts::" + account + ":assumed-role/" + role + "/" + name,
 		RoleARN: roleARN,
 		UserID:  roleID + ":" + name,
 		Expires: s.clock().Add(duration),
@@ -143,15 +144,15 @@ func (s *Server) assumeRole(x *exchange, action string, form url.Values) (*stsAs
 	}, nil
 }
 
-// parseRoleARN splits a role's ARN into its account and its name.
-func parseRoleARN(arn string) (account, role string, ok bool) {
+// parseRoleARN takes apart what a role's ARN says.
+func parseRoleARN(arn string) (partition, account, role string, ok bool) {
 	fields := strings.SplitN(arn, ":", 6)
 	if len(fields) != 6 || fields[0] != "arn" || fields[2] != "iam" || !isAccountID(fields[4]) {
-		return "", "", false
+		return "", "", "", false
 	}
 	role, ok = strings.CutPrefix(fields[5], "role/")
 	role = role[strings.LastIndex(role, "/")+1:]
-	return fields[4], role, ok && role != ""
+	return fields[1], fields[4], role, ok && role != ""
 }
 
 func writeSTSResult(w http.ResponseWriter, action string, result any) {

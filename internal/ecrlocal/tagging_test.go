@@ -131,8 +131,8 @@ func TestGetResourcesRefuses(t *testing.T) {
 }
 
 func TestGetResourcesPages(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c))
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	var want []string
 	for i := range 120 {
 		name := fmt.Sprintf("r%03d", i)
@@ -179,8 +179,8 @@ func TestGetResourcesPages(t *testing.T) {
 
 // TestTaggingDelay sees tags, changes and deletions late, and ECR itself sees them at once.
 func TestTaggingDelay(t *testing.T) {
-	c := newClock()
-	run := ecrlocaltest.Start(t, withClock(c), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
+	c := ecrlocaltest.NewClock()
+	run := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c), func(o *ecrlocal.Options) { o.TaggingDelay = time.Minute })
 	tagged(t, run, "app", map[string]string{"k": "old"})
 	client := api(run)
 	look := func() string {

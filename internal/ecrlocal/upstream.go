@@ -1,6 +1,7 @@
 package ecrlocal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,6 +29,9 @@ type UpstreamOptions struct {
 	Dir string
 	// JournalWriter receives every request as a line of JSON; nil means none.
 	JournalWriter io.Writer
+	// CatalogPage is the most repositories on one page of the catalogue; 0 means
+	// distribution's own default, 1000. Who asks for more is refused.
+	CatalogPage int
 }
 
 // NewUpstream returns a registry with the content of opts.Dir. The caller closes it.
@@ -52,6 +56,7 @@ func NewUpstream(opts UpstreamOptions) (*Upstream, error) {
 			"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
 		},
 	}
+	config.Catalog.MaxEntries = cmp.Or(opts.CatalogPage, 1000) // which only reading a file would set
 	config.HTTP.Secret = string(newSealer())
 	config.Validation.Disabled = true // indexes may lack children, as upstreams' sometimes do
 	u.app = handlers.NewApp(context.Background(), config)

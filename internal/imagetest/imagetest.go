@@ -106,6 +106,16 @@ func (n Node) WithAnnotations(annotations map[string]string) Node {
 	})
 }
 
+// WithCreated writes a creation time into an image's config.
+func (n Node) WithCreated(created string) Node {
+	fields := map[string]any{}
+	mustUnmarshal(n.Blobs[0].Content, &fields)
+	fields["created"] = created
+	config := NewBlob(n.Blobs[0].Descriptor.MediaType, mustMarshal(fields))
+	n.Blobs = slices.Concat([]Blob{config}, n.Blobs[1:])
+	return n.rewrite(func(fields map[string]any) { fields["config"] = config.Descriptor })
+}
+
 // WithSubject makes the node a referrer of another one.
 func (n Node) WithSubject(subject Node) Node {
 	return n.rewrite(func(fields map[string]any) {

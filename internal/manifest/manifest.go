@@ -20,6 +20,9 @@ const (
 	MediaTypeDockerList  = "application/vnd.docker.distribution.manifest.list.v2+json"
 	MediaTypeDockerImage = "application/vnd.docker.distribution.manifest.v2+json"
 
+	// MediaTypeDockerConfig is that of the config of a Docker image.
+	MediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
+
 	mediaTypeSchema1       = "application/vnd.docker.distribution.manifest.v1+json"
 	mediaTypeSchema1Signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )

@@ -177,3 +177,15 @@ func (m Manifest) One(p ref.Platform) (Child, error) {
 	}
 	return m.Children[at], nil
 }
+
+// FirstImage returns the first child of an index that is an image, or an index of some;
+// attestations are none.
+func (m Manifest) FirstImage() (Child, bool) {
+	at := slices.IndexFunc(m.Children, func(c Child) bool {
+		return !c.isAttestation() && (c.Platform == nil || c.Platform.OS != "unknown")
+	})
+	if at < 0 {
+		return Child{}, false
+	}
+	return m.Children[at], true
+}

@@ -71,7 +71,7 @@ func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selecti
 		return nil
 	}
 	never := func(selection.Pick) bool { return false }
-	if len(m.Rules.Immutable) > 0 && !r.Recheck {
+	if m.Rules.DeclaresImmutable() && !r.Recheck {
 		// What the target has decides here whether upstream is asked at all.
 		_ = askTarget() // keeps its error for the rows
 		never = func(p selection.Pick) bool {

@@ -148,9 +148,6 @@ func (r *Runner) selectOne(ctx context.Context, m discover.Mirror) selected {
 // input gathers what a selector asks for.
 func (r *Runner) input(ctx context.Context, m discover.Mirror, selector *selection.Selector) (selection.Input, error) {
 	var in selection.Input
-	if selector.NeedsCreated() {
-		return in, fmt.Errorf("newest by creation time of %s: %w", m.Upstream, registry.ErrUnsupported)
-	}
 	at := plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}}
 	var err error
 	if selector.NeedsTagList() {
@@ -162,6 +159,11 @@ func (r *Runner) input(ctx context.Context, m discover.Mirror, selector *selecti
 	if selector.NeedsTargetTags() {
 		if in.Target, err = tags(ctx, r.Places.Target(at), m.Target); err != nil {
 			return in, &registry.Error{Op: "list tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
+		}
+	}
+	if selector.NeedsCreated() {
+		if in.Created, err = r.dater(m).created(ctx, selector.Candidates(in)); err != nil {
+			return in, err
 		}
 	}
 	return in, nil
@@ -196,6 +198,7 @@ func (r *Runner) List(ctx context.Context) ([]Listed, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	r.library = copy.NewLibrary(readsAtOnce)
 	var lines []Listed
 	for _, a := range stopped {
 		lines = append(lines, Listed{Mirror: a.Mirror, Err: a.Err})
@@ -284,7 +287,8 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 }
 
 // ManifestsRead is how many manifests the run has read from upstream: zero where
-// everything was in sync, unless a single platform was asked for.
+// everything was in sync, unless a single platform was asked for, or a rule goes by
+// creation times.
 func (r *Runner) ManifestsRead() int {
 	if r.library == nil {
 		return 0

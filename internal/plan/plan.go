@@ -24,11 +24,13 @@ type Verb string
 // The verbs. Blocked waits for a person: the reason says for what. Failed could not be
 // planned: trying again may help, or correcting what the reason names. Present was not
 // compared: the tag is at the destination, and its rule says that it never changes.
+// Drifted differs from upstream, and its rule says to leave it as it is.
 const (
 	Copy    Verb = "copy"
 	Update  Verb = "update"
 	InSync  Verb = "in-sync"
 	Present Verb = "present"
+	Drifted Verb = "drifted"
 	Blocked Verb = "blocked"
 	Failed  Verb = "failed"
 )
@@ -125,10 +127,11 @@ func decide(w Wanted) Action {
 		a.Verb, a.Reason = InSync, "same digest"
 	case w.Have == "":
 		a.Verb, a.Reason = Copy, "missing at destination"
+	case !w.Mirror.Options.Replace:
+		// Before immutability, which only matters to who wants to write.
+		a.Verb, a.Reason = Drifted, "upstream moved; replace is off"
 	case !w.Mirror.Tags.Allows(w.Tag):
 		a.Verb, a.Reason = Blocked, "tag is immutable at destination and upstream moved"
-	case !w.Mirror.Options.Replace:
-		a.Verb, a.Reason = Blocked, "upstream moved and replace=false keeps what is there"
 	default:
 		a.Verb, a.Reason = Update, "upstream moved"
 	}
@@ -214,6 +217,7 @@ const (
 	Updated      Status = "updated"
 	StaysInSync  Status = "in-sync"
 	StaysPresent Status = "present"
+	StaysDrifted Status = "drifted"
 	StaysBlocked Status = "blocked"
 	HasFailed    Status = "failed"
 	Planned      Status = "planned"
@@ -232,6 +236,6 @@ type Result struct {
 
 // Unchanged is the result of an action that writes nothing, or of any in a dry run.
 func Unchanged(a Action) Result {
-	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned}[a.Verb]
+	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Drifted: StaysDrifted, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned}[a.Verb]
 	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
 }

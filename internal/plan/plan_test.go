@@ -85,8 +85,11 @@ func TestDecide(t *testing.T) {
 
 		{"replace=false and absent", keepsOld, plan.Copy, "missing at destination", digestA},
 		{"replace=false and equal", all(keepsOld, holds(digestA)), plan.InSync, "same digest", digestA},
-		{"replace=false and moved", all(keepsOld, holds(digestB)), plan.Blocked, "upstream moved and replace=false keeps what is there", digestA},
-		{"immutable is said before replace=false", all(immutable, keepsOld, holds(digestB)), plan.Blocked, "tag is immutable at destination and upstream moved", digestA},
+		{"replace=false and moved", all(keepsOld, holds(digestB)), plan.Drifted, "upstream moved; replace is off", digestA},
+		{"replace=false where the tag is immutable", all(immutable, keepsOld, holds(digestB)), plan.Drifted, "upstream moved; replace is off", digestA},
+		{"replace=false and other platforms", all(keepsOld, selection(digestC), holds(digestB)), plan.Drifted, "upstream moved; replace is off", digestC},
+		{"replace=false and the platforms it has", all(keepsOld, selected, holds(digestC)), plan.InSync, "same platforms of the same upstream digest", digestC},
+		{"replace=false and the upstream tag absent", all(keepsOld, upstream(kind(failure.ErrNotFound)), holds(digestB)), plan.Blocked, "upstream tag missing", ""},
 
 		{"selection absent", selection(digestC), plan.Copy, "missing at destination", digestC},
 		{"selection equal", all(selection(digestC), holds(digestC)), plan.InSync, "same digest", digestC},

@@ -13,23 +13,28 @@ import (
 
 // jsonText writes the report's data. Runes that could steer a terminal are written as
 // JSON escapes, so that what is decoded is exact and what is shown is harmless.
-func jsonText(r Report) (string, error) {
-	text, err := encode(r)
+func jsonText(data any) (string, error) {
+	text, err := encode(data)
 	return escapeInvisible(text, jsonEscape), err
 }
 
-func encode(r Report) (string, error) {
+// whole is r without nil slices, which would be written as null.
+func (r Report) whole() Report {
 	if r.Rows == nil {
 		r.Rows = []Row{}
 	}
 	if r.Warnings == nil {
 		r.Warnings = []string{}
 	}
+	return r
+}
+
+func encode(data any) (string, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(r); err != nil {
+	if err := enc.Encode(data); err != nil {
 		return "", fmt.Errorf("encoding the report: %w", err)
 	}
 	return b.String(), nil
@@ -38,8 +43,8 @@ func encode(r Report) (string, error) {
 // yamlText writes the same data as jsonText, with the same keys in the same order. It
 // starts from the JSON, which is YAML already, and takes the punctuation away: so there
 // is one schema, and text that looks like a number ("1.10") stays text.
-func yamlText(r Report) (string, error) {
-	text, err := encode(r)
+func yamlText(data any) (string, error) {
+	text, err := encode(data)
 	if err != nil {
 		return "", err
 	}

@@ -51,8 +51,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		}
 	}
 	for _, s := range []report.Status{
-		report.StatusCopied, report.StatusUpdated, report.StatusInSync, report.StatusBlocked, report.StatusFailed,
-		report.StatusNotDone, report.StatusWouldCopy, report.StatusWouldUpdate, report.StatusListed,
+		report.StatusCopied, report.StatusUpdated, report.StatusInSync, report.StatusPresent, report.StatusDrifted, report.StatusBlocked, report.StatusFailed,
+		report.StatusNotDone, report.StatusWouldCopy, report.StatusWouldUpdate, report.StatusListed, report.StatusLeftOut,
 	} {
 		if row := "| `" + string(s) + "` | " + s.String() + " |"; !strings.Contains(page, row) {
 			t.Errorf("%s lacks %s", outputPage, row)

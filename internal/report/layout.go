@@ -50,14 +50,25 @@ type grid struct {
 const gap = 2
 
 func newGrid(rows []Row, columns []column) grid {
+	cells := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, c := range columns {
+			cells[i] = append(cells[i], c.text(row))
+		}
+	}
+	return filled(columns, cells)
+}
+
+// filled is the grid of these texts, one slice for each row.
+func filled(columns []column, texts [][]string) grid {
 	g := grid{columns: columns, widths: make([]int, len(columns))}
 	for i, c := range columns {
 		g.widths[i] = human.Width(c.title)
 	}
-	for _, row := range rows {
+	for _, row := range texts {
 		cells := make([]string, len(columns))
-		for i, c := range columns {
-			cells[i] = cellText(c.text(row))
+		for i := range columns {
+			cells[i] = cellText(row[i])
 			g.widths[i] = max(g.widths[i], human.Width(cells[i]))
 		}
 		g.cells = append(g.cells, cells)

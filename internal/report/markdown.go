@@ -76,7 +76,7 @@ func writeMarkdownRow(b *strings.Builder, cells []string) {
 // urgency orders statuses by who has to look at them.
 func urgency(s Status) int {
 	order := []Status{
-		StatusFailed, StatusBlocked, StatusNotDone, StatusUpdated, StatusCopied,
+		StatusFailed, StatusBlocked, StatusNotDone, StatusDrifted, StatusUpdated, StatusCopied,
 		StatusWouldUpdate, StatusWouldCopy, StatusListed, StatusInSync, StatusPresent, StatusLeftOut,
 	}
 	return slices.Index(order, s)

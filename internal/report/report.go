@@ -77,6 +77,7 @@ const (
 	StatusUpdated     Status = "updated"
 	StatusInSync      Status = "in-sync"
 	StatusPresent     Status = "present"
+	StatusDrifted     Status = "drifted"
 	StatusBlocked     Status = "blocked"
 	StatusFailed      Status = "failed"
 	StatusNotDone     Status = "not-done"
@@ -218,6 +219,8 @@ func statusOf(result plan.Result) Status {
 		return StatusInSync
 	case plan.StaysPresent:
 		return StatusPresent
+	case plan.StaysDrifted:
+		return StatusDrifted
 	case plan.StaysBlocked:
 		return StatusBlocked
 	case plan.Pending:
@@ -305,6 +308,7 @@ type Totals struct {
 	Updated     int   `json:"updated"`
 	InSync      int   `json:"inSync"`
 	Present     int   `json:"present"`
+	Drifted     int   `json:"drifted"`
 	Blocked     int   `json:"blocked"`
 	Failed      int   `json:"failed"`
 	Pending     int   `json:"notDone"`
@@ -338,6 +342,8 @@ func (t *Totals) count(s Status) *int {
 		return &t.InSync
 	case StatusPresent:
 		return &t.Present
+	case StatusDrifted:
+		return &t.Drifted
 	case StatusBlocked:
 		return &t.Blocked
 	case StatusNotDone:

@@ -60,7 +60,7 @@ func action(verb plan.Verb, upstream, repo, tag, reason string) plan.Action {
 	switch verb {
 	case plan.InSync:
 		a.Have, a.Size = digestA, 71_204_112
-	case plan.Update, plan.Blocked:
+	case plan.Update, plan.Blocked, plan.Drifted:
 		a.Have, a.Size = digestB, 68_000_000
 	default:
 	}
@@ -252,6 +252,7 @@ func TestYAMLHoldsWhatJSONHolds(t *testing.T) {
 func TestRowDigests(t *testing.T) {
 	write := action(plan.Update, "nginx", "mirrors/nginx", "latest", "upstream moved")
 	blocked := action(plan.Blocked, "nginx", "mirrors/nginx", "latest", "immutable")
+	drifted := action(plan.Drifted, "nginx", "mirrors/nginx", "latest", "replace is off")
 	for _, tc := range []struct {
 		name   string
 		result plan.Result
@@ -262,6 +263,7 @@ func TestRowDigests(t *testing.T) {
 		{"planned would hold it", plan.Unchanged(write), report.StatusWouldUpdate, digestA},
 		{"not begun holds what it held", plan.Result{Action: write, Status: plan.Pending}, report.StatusNotDone, digestB},
 		{"blocked by the plan holds what it held", plan.Unchanged(blocked), report.StatusBlocked, digestB},
+		{"drifted holds what it held", plan.Unchanged(drifted), report.StatusDrifted, digestB},
 		{"failed write is not known", plan.Result{Action: write, Status: plan.HasFailed}, report.StatusFailed, ""},
 		{"changed meanwhile is not known", plan.Result{Action: write, Status: plan.StaysBlocked}, report.StatusBlocked, ""},
 		{"unknown status is a failure", plan.Result{Action: write, Status: "?"}, report.StatusFailed, ""},
@@ -341,6 +343,7 @@ func TestTotals(t *testing.T) {
 func TestOutcome(t *testing.T) {
 	failed := plan.Plan{Actions: []plan.Action{action(plan.Failed, "nginx", "a", "1", "x")}}
 	blocked := plan.Plan{Actions: []plan.Action{action(plan.Blocked, "nginx", "a", "1", "x")}}
+	drifted := plan.Plan{Actions: []plan.Action{action(plan.Drifted, "nginx", "a", "1", "x")}}
 	synced := plan.Plan{Actions: []plan.Action{action(plan.InSync, "nginx", "a", "1", "x")}}
 	wanted := plan.Plan{Actions: []plan.Action{action(plan.Copy, "nginx", "a", "1", "x")}}
 	for _, tc := range []struct {
@@ -353,6 +356,7 @@ func TestOutcome(t *testing.T) {
 		{"one of several failed", sampleSync(), report.Outcome{AnyFailed: true, AnyBlocked: true}},
 		{"all failed", report.FromPlan(run(), failed), report.Outcome{AnyFailed: true, AllFailed: true}},
 		{"blocked", report.FromPlan(run(), blocked), report.Outcome{AnyBlocked: true}},
+		{"drifted", report.FromPlan(run(), drifted), report.Outcome{}},
 		{"changes", report.FromPlan(run(), wanted), report.Outcome{ChangesPlanned: true}},
 		{"out of time", report.FromResults(report.Run{BudgetUsedUp: true}, wanted, nil), report.Outcome{Pending: true, BudgetUsedUp: true}},
 		{"interrupted", report.FromResults(report.Run{Interrupted: true}, wanted, nil), report.Outcome{Pending: true, Interrupted: true}},
@@ -362,6 +366,27 @@ func TestOutcome(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Drift is no error, and is not lost among what is in sync either.
+func TestDriftIsShown(t *testing.T) {
+	var actions []plan.Action
+	for _, verb := range []plan.Verb{plan.InSync, plan.Drifted, plan.Copy, plan.Blocked} {
+		actions = append(actions, action(verb, "nginx", "mirrors/nginx", string(verb), "the reason"))
+	}
+	r := report.FromPlan(run(), plan.Plan{Actions: actions})
+	if got := write(t, r, report.Table, report.Options{}); !strings.Contains(got, "1 in sync, 1 drifted, 1 blocked;") {
+		t.Errorf("table\n%s", got)
+	}
+	markdown := write(t, r, report.Markdown, report.Options{})
+	blocked, drifted, copied := strings.Index(markdown, "| blocked |"), strings.Index(markdown, "| drifted |"), strings.Index(markdown, "| would copy |")
+	if blocked < 0 || drifted < blocked || copied < drifted {
+		t.Errorf("Markdown\n%s", markdown)
+	}
+	colored := write(t, r, report.Table, report.Options{Color: true})
+	if !strings.Contains(colored, "\x1b[33mdrifted") {
+		t.Errorf("in colours\n%q", colored)
 	}
 }
 

@@ -18,7 +18,7 @@ func summary(r Report) string {
 	case KindPlan:
 		return fmt.Sprintf("%s; planned in %s%s", head, elapsed, pulls(t))
 	case KindList:
-		return head
+		return head + pulls(t)
 	default:
 		return fmt.Sprintf("%s; %s moved in %s%s", head, human.Bytes(t.Bytes), elapsed, pulls(t))
 	}
@@ -38,7 +38,7 @@ func counts(t Totals) string {
 	var parts []string
 	for _, s := range []Status{
 		StatusCopied, StatusUpdated, StatusWouldCopy, StatusWouldUpdate, StatusListed, StatusLeftOut,
-		StatusInSync, StatusPresent, StatusBlocked, StatusFailed, StatusNotDone,
+		StatusInSync, StatusPresent, StatusDrifted, StatusBlocked, StatusFailed, StatusNotDone,
 	} {
 		if n := *t.count(s); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))

@@ -36,20 +36,23 @@ func writeRows(b *strings.Builder, r Report, o Options) error {
 	}
 	if a.stacked {
 		writeRecords(b, r.Rows, a.grid, o)
-	} else if err := writeGrid(b, r.Rows, a.grid, o); err != nil {
+	} else if err := writeGrid(b, a.grid, func(i int, cells []string) []string {
+		return painted(cells, a.grid.columns, r.Rows[i].Status, o.Color)
+	}); err != nil {
 		return err
 	}
 	fmt.Fprintf(b, "\n%s\n", summary(r))
 	return nil
 }
 
-// writeGrid hands the cells, broken into lines already, to the table writer.
-func writeGrid(b *strings.Builder, rows []Row, g grid, o Options) error {
+// writeGrid hands the cells, broken into lines already and coloured by paint, to the
+// table writer.
+func writeGrid(b *strings.Builder, g grid, paint func(row int, cells []string) []string) error {
 	var raw strings.Builder
 	table := newTable(&raw, g.columns)
 	table.Header(titles(g.columns))
-	for i, row := range rows {
-		if err := table.Append(painted(g.wrapped(i), g.columns, row.Status, o.Color)); err != nil {
+	for i := range g.cells {
+		if err := table.Append(paint(i, g.wrapped(i))); err != nil {
 			return fmt.Errorf("laying out the table: %w", err)
 		}
 	}
@@ -133,7 +136,7 @@ func colorOf(s Status) color.Attribute {
 	switch s {
 	case StatusCopied, StatusUpdated:
 		return color.FgGreen
-	case StatusBlocked, StatusNotDone, StatusWouldCopy, StatusWouldUpdate:
+	case StatusBlocked, StatusDrifted, StatusNotDone, StatusWouldCopy, StatusWouldUpdate:
 		return color.FgYellow
 	case StatusFailed:
 		return color.FgRed

@@ -54,9 +54,9 @@ func render(r Report, f Format, o Options) (string, error) {
 	case Table:
 		return tableText(r, o)
 	case JSON:
-		return jsonText(r)
+		return jsonText(r.whole())
 	case YAML:
-		return yamlText(r)
+		return yamlText(r.whole())
 	case Markdown:
 		return markdownText(r, o), nil
 	}

@@ -4,9 +4,13 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -31,6 +35,19 @@ type Policy struct {
 type After interface {
 	error
 	RetryAfter() time.Duration
+}
+
+// ParseAfter reads a Retry-After header, seconds or a date. Nonsense is no wish, and no
+// wish is for more than an hour of seconds.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func ParseAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(strings.TrimSpace(header)); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 0
 }
 
 // Do calls f until it succeeds, fails for good, runs out of attempts, or ctx ends. It
@@ -69,8 +86,8 @@ func Do(ctx context.Context, p Policy, f func(ctx context.Context) error) error 
 func (p Policy) pauses() *backoff.ExponentialBackOff {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.Multiplier = 2
-	pauses.InitialInterval = orElse(p.First, 500*time.Millisecond)
-	pauses.MaxInterval = orElse(p.Most, 30*time.Second)
+	pauses.InitialInterval = cmp.Or(p.First, 500*time.Millisecond)
+	pauses.MaxInterval = cmp.Or(p.Most, 30*time.Second)
 	return pauses
 }
 
@@ -93,11 +110,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func orElse(d, fallback time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return fallback
 }

@@ -128,3 +128,24 @@ func TestTheContextEnds(t *testing.T) {
 		})
 	})
 }
+
+func TestParseAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"":                              0,
+		"7":                             7 * time.Second,
+		" 7 ":                           7 * time.Second,
+		"0":                             0,
+		"-7":                            0,
+		"1.5":                           0,
+		"soon":                          0,
+		"99999999":                      time.Hour,
+		"99999999999999999999999999999": 0,
+		"Fri, 02 Jan 2026 03:04:15 GMT": 10 * time.Second,
+		"Fri, 02 Jan 2026 03:04:00 GMT": 0,
+	} {
+		if got := retry.ParseAfter(header, now); got != want {
+			t.Errorf("ParseAfter(%q) = %s, want %s", header, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/selection"
@@ -12,18 +13,32 @@ import (
 // BenchmarkSelect chooses from 100,000 tags with every construct at once.
 func BenchmarkSelect(b *testing.B) {
 	tags := manyTags(100_000)
+	created := make(map[string]time.Time, len(tags))
+	for i, tag := range tags {
+		created[tag] = time.Unix(1_700_000_000+int64(i*7919%100_000), 0)
+	}
 	re := base64.RawURLEncoding.EncodeToString([]byte(`build-[0-9]+-(amd64|arm64)`))
 	for _, bench := range []struct{ name, tags, options string }{
 		{"glob", "1.+", ""},
 		{"semver", "semver:ge10.2 lt20.0", ""},
 		{"newest", "newest:5", ""},
-		{"everything", "latest/1.+-alpine/9+/+.3.+/semver:ge10.2 lt20.0/semver:30 - 35/re:" + re + "/newest:50/mode:higher/-+-rc+/-semver:lt3.0/-re:" + re, "prerelease=true variant=alpine+ immutable=1.+"},
+		{"keep", "+", "keep=1.+ keep=not:+-rc+"},
+		{"keep of variants", "semver:1.x/newest:50", "keep=+-alpine"},
+		{"not", "not:1.+", ""},
+		{"not expression", "not:re:" + re, ""},
+		{"created", "1.+/newest:5", "newest-by=created"},
+		{
+			"everything",
+			"latest/1.+-alpine/9+/+.3.+/semver:ge10.2 lt20.0/semver:30 - 35/re:" + re + "/not:2.+/newest:50/mode:higher/-+-rc+/-semver:lt3.0/-re:" + re,
+			"prerelease=true variant=alpine+ mutable=latest keep=not:+5 keep=semver:ge1 keep=not:re:" + re,
+		},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			selector := compile(b, bench.tags, bench.options)
+			in := selection.Input{Upstream: tags, UpstreamListed: true, Target: tags[:1000], Created: created}
 			b.ReportAllocs()
 			for b.Loop() {
-				result := selector.Select(selection.Input{Upstream: tags, UpstreamListed: true, Target: tags[:1000]})
+				result := selector.Select(in)
 				if len(result.Picks)+len(result.Dropped) < len(tags) {
 					b.Fatalf("%d picks and %d dropped of %d tags", len(result.Picks), len(result.Dropped), len(tags))
 				}
@@ -47,7 +62,13 @@ func manyTags(n int) []string {
 	return tags[:n]
 }
 
-func compile(tb testing.TB, tags, options string) *selection.Selector {
+// A failer is a test, a benchmark, or one check of a property.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func compile(tb failer, tags, options string) *selection.Selector {
 	tb.Helper()
 	selector, err := selection.Compile(rulesOf(tb, tags, options))
 	if err != nil {
@@ -56,7 +77,7 @@ func compile(tb testing.TB, tags, options string) *selection.Selector {
 	return selector
 }
 
-func rulesOf(tb testing.TB, tags, options string) discover.Rules {
+func rulesOf(tb failer, tags, options string) discover.Rules {
 	tb.Helper()
 	keys := discover.NewKeys("", "")
 	spec, _, err := discover.FromTags(map[string]string{

@@ -36,8 +36,12 @@ var projects = []struct {
 		{tags: "mode:higher", target: []string{"1.26.2", "1.26.2-alpine"}},
 		{tags: "mode:higher"},
 		{tags: "semver:1.27", options: "floating=true"},
+		{tags: "semver:ge1.26/newest:2", options: "keep=+-alpine3.+ keep=not:+perl keep=not:+otel"},
+		{tags: "not:1+/-+-+"},
 	}},
 	{"postgres", []rule{
+		{tags: "newest:2", options: "keep=+-bookworm"},
+		{tags: "newest:3", options: "keep=not:semver:ge16"},
 		{tags: "newest:4"},
 		{tags: "newest:2", options: "major=15"},
 		{tags: "newest:2", options: "prerelease=true"},

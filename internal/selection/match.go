@@ -2,6 +2,7 @@ package selection
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -28,6 +29,15 @@ func (e *TermError) Error() string {
 // Unwrap returns what is wrong with the term.
 func (e *TermError) Unwrap() error { return e.Err }
 
+// A role is what a term does with the tags that it matches.
+type role int
+
+const (
+	chooses role = iota
+	excludes
+	keeps
+)
+
 // A matcher is a compiled term.
 type matcher struct {
 	term    discover.Term
@@ -36,25 +46,53 @@ type matcher struct {
 	within  *semver.Constraints
 }
 
-func newMatcher(term discover.Term, rules discover.Rules, excludes bool) (matcher, error) {
-	m := matcher{term: term, reason: termReason(term)}
-	if excludes {
-		m.reason = exclusionReason(term)
-	}
-	var err error
-	switch term.Kind {
-	case discover.Regexp:
-		m.pattern, err = discover.CompileRegexp(term.Pattern)
-	case discover.Semver:
-		m.within, err = compileRange(term.Pattern, rules, excludes)
-	case discover.Literal, discover.Glob, discover.Pin:
-	default:
-		err = fmt.Errorf("unknown kind %q", term.Kind)
+func newMatcher(term discover.Term, rules discover.Rules, does role) (matcher, error) {
+	m := matcher{term: term, reason: reasonFor(term, does)}
+	err := misplaced(term, does)
+	if err == nil {
+		err = m.compile(rules, does)
 	}
 	if err != nil {
 		return matcher{}, &TermError{Term: term, Err: err}
 	}
 	return m, nil
+}
+
+func (m *matcher) compile(rules discover.Rules, does role) (err error) {
+	switch m.term.Kind {
+	case discover.Regexp:
+		m.pattern, err = discover.CompileRegexp(m.term.Pattern)
+	case discover.Semver:
+		m.within, err = compileRange(m.term, rules, does)
+	case discover.Literal, discover.Glob, discover.Pin:
+	default:
+		err = fmt.Errorf("unknown kind %q", m.term.Kind)
+	}
+	return err
+}
+
+// misplaced refuses the terms that have no meaning in their place.
+func misplaced(term discover.Term, does role) error {
+	switch {
+	case term.Not && does == excludes:
+		return errors.New("an excluding term cannot be inverted; a keep term says it")
+	case term.Not && term.ChoosesOne():
+		return errors.New("a single tag cannot be inverted; a glob without a wildcard says it")
+	case does == keeps && term.ChoosesOne():
+		return errors.New("a single tag cannot be a keep term; a glob without a wildcard says it")
+	}
+	return nil
+}
+
+func reasonFor(term discover.Term, does role) string {
+	switch does {
+	case excludes:
+		return exclusionReason(term)
+	case keeps:
+		return keepReason(term)
+	case chooses:
+	}
+	return termReason(term)
 }
 
 // termReason names a choosing term in reasons: "glob 1.27.+". An expression is shown
@@ -64,7 +102,7 @@ func termReason(term discover.Term) string {
 	case discover.Semver:
 		return written(term)
 	case discover.Regexp:
-		return "re:" + term.Pattern
+		return decoded(term)
 	case discover.Pin:
 		return "pin " + term.Pattern
 	case discover.Literal, discover.Glob:
@@ -76,6 +114,14 @@ func termReason(term discover.Term) string {
 // such text.
 func written(term discover.Term) string { return cmp.Or(term.Text, term.String()) }
 
+// decoded writes the term of an expression, which resource tags hold in base64.
+func decoded(term discover.Term) string {
+	if term.Not {
+		return "not:re:" + term.Pattern
+	}
+	return "re:" + term.Pattern
+}
+
 // exclusionReason names an excluding term: "excluded by -+-rc+ of upstream-tags". The
 // resource tag is named because there are two that leave tags out.
 func exclusionReason(term discover.Term) string {
@@ -83,10 +129,25 @@ func exclusionReason(term discover.Term) string {
 	if term.Kind == discover.Regexp {
 		reason = "excluded by -re:" + term.Pattern
 	}
-	if term.Key != "" {
-		reason += " of " + term.Key
+	return reason + placeOf(term)
+}
+
+// keepReason names the keep term that a dropped tag does not match: "not kept by
+// keep=+-alpine of upstream-options".
+func keepReason(term discover.Term) string {
+	said := written(term)
+	if term.Kind == discover.Regexp {
+		said = decoded(term)
 	}
-	return reason
+	return "not kept by " + said + placeOf(term)
+}
+
+// placeOf says in which resource tag or key a term stands: " of upstream-tags".
+func placeOf(term discover.Term) string {
+	if term.Key == "" {
+		return ""
+	}
+	return " of " + term.Key
 }
 
 // rangeSuffix finds what follows the numbers of a version in a range. The "-" of a
@@ -99,23 +160,26 @@ var rangeBelow = regexp.MustCompile(`(^|[\s,|])<\s*(v?[0-9]+(?:\.[0-9]+){0,2})($
 // compileRange reads a range of Masterminds' syntax.
 //
 // Where pre-releases are chosen too, "<2.0" does not mean 2.0.0-rc.1, which nobody who
-// writes it wants. In an excluding term it does: there the strict order makes <2.0 and
-// >=2.0 complements.
-func compileRange(pattern string, rules discover.Rules, excludes bool) (*semver.Constraints, error) {
+// writes it wants. In an excluding or inverted term it does: there the strict order
+// makes <2.0 and >=2.0 complements. Terms that judge what others chose have room for
+// pre-releases: whether those count was decided before.
+func compileRange(term discover.Term, rules discover.Rules, does role) (*semver.Constraints, error) {
+	pattern, strictOrder := term.Pattern, does == excludes || term.Not
 	if !rules.Strict {
 		var err error
 		if pattern, err = normalRange(pattern); err != nil {
 			return nil, err
 		}
 	}
-	if rules.Prerelease && !excludes {
+	prereleases := rules.Prerelease || does != chooses || term.Not
+	if prereleases && !strictOrder {
 		pattern = rangeBelow.ReplaceAllString(pattern, "${1}<${2}-0${3}")
 	}
 	within, err := semver.NewConstraint(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a range: %w", pattern, err)
 	}
-	within.IncludePrerelease = rules.Prerelease || excludes
+	within.IncludePrerelease = prereleases
 	return within, nil
 }
 
@@ -137,17 +201,31 @@ func normalRange(pattern string) (string, error) {
 	return normal, err
 }
 
-// matches reports whether the term matches a tag, whatever the filters say. Versions
-// are read generously here: floating ones, variants and, for ranges that include them,
-// pre-releases.
+// isRange reports whether the term means versions, which have to count as such, and not
+// names.
+func (m *matcher) isRange() bool { return m.term.Kind == discover.Semver && !m.term.Not }
+
+// matches reports whether the term matches a tag, whatever the filters say. Of tags that
+// follow an image as its referrers, globs and inverted terms match none.
 func (m *matcher) matches(t *tag) bool {
+	if t.isReferrer() && (m.term.Not || m.term.Kind == discover.Glob) {
+		return false
+	}
+	return m.fits(t)
+}
+
+// fits reports whether the tag is as the term has it. Versions are read generously here:
+// floating ones, variants and, for ranges that include them, pre-releases.
+func (m *matcher) fits(t *tag) bool { return m.fitsPattern(t) != m.term.Not }
+
+func (m *matcher) fitsPattern(t *tag) bool {
 	switch m.term.Kind {
 	case discover.Literal, discover.Pin:
 		return t.name == m.term.Pattern
 	case discover.Regexp:
 		return m.pattern.MatchString(t.name)
 	case discover.Glob:
-		return !t.isReferrer() && discover.MatchGlob(m.term.Pattern, t.name)
+		return discover.MatchGlob(m.term.Pattern, t.name)
 	case discover.Semver:
 		return t.isVersion && m.within.Check(t.version.semver())
 	}
@@ -164,10 +242,10 @@ type tag struct {
 	misfit string // why the tag does not count as a plain version
 }
 
-func readTag(name string, strict bool) tag {
+func readTag(name string, rules *discover.Rules) tag {
 	t := tag{name: name}
-	if strict {
-		t.version, t.isVersion = parseStrict(name)
+	if rules.Strict {
+		t.version, t.isVersion = parseStrict(name, rules.Floating)
 	} else {
 		t.version, t.isVersion = ParseVersion(name)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 )
@@ -55,7 +56,7 @@ func (r *run) byMode(candidates []candidate) []candidate {
 	case highest == nil:
 		return candidates
 	case r.rules.Mode == discover.ModeHighest:
-		return r.keep(candidates, "lower than "+highest.name, func(c candidate) bool {
+		return r.retain(candidates, "lower than "+highest.name, func(c candidate) bool {
 			return c.version.Compare(highest.version) == 0
 		})
 	case r.rules.Mode == discover.ModeHigher:
@@ -69,11 +70,11 @@ func (r *run) byMode(candidates []candidate) []candidate {
 func (r *run) aboveTarget(candidates []candidate, highest *tag) []candidate {
 	floor := r.floor()
 	if floor == nil {
-		return r.keep(candidates, fmt.Sprintf("lower than %s, with which an empty target starts", highest.name), func(c candidate) bool {
+		return r.retain(candidates, fmt.Sprintf("lower than %s, with which an empty target starts", highest.name), func(c candidate) bool {
 			return c.version.Compare(highest.version) == 0
 		})
 	}
-	return r.keep(candidates, fmt.Sprintf("not above %s, the target's highest", floor.name), func(c candidate) bool {
+	return r.retain(candidates, fmt.Sprintf("not above %s, the target's highest", floor.name), func(c candidate) bool {
 		return c.version.Compare(floor.version) > 0
 	})
 }
@@ -85,7 +86,7 @@ func (r *run) floor() *tag {
 	tags := r.readTarget()
 	for i := range tags {
 		t := &tags[i]
-		if r.named[t.name] || r.excluded(t, "") != "" {
+		if r.named[t.name] || r.excluded(t, "") != "" || r.unkept(t) != "" {
 			continue
 		}
 		if c, ok := r.firstMatch(t); ok && r.unfit(c) == "" {
@@ -119,7 +120,8 @@ func highestOf(candidates []candidate) *tag {
 	return best
 }
 
-func (r *run) keep(candidates []candidate, otherwise string, wanted func(candidate) bool) []candidate {
+// retain keeps the wanted candidates and drops the others.
+func (r *run) retain(candidates []candidate, otherwise string, wanted func(candidate) bool) []candidate {
 	kept := candidates[:0]
 	for _, c := range candidates {
 		if wanted(c) {
@@ -142,7 +144,11 @@ func (r *run) byNewest(candidates []candidate) []candidate {
 	}
 	switch r.rules.NewestBy {
 	case discover.ByCreated:
+		if len(candidates) <= n {
+			return candidates
+		}
 		r.warnUndated(candidates)
+		r.warnMany(candidates)
 		slices.SortFunc(candidates, r.byCreated)
 	case discover.ByName:
 		slices.SortFunc(candidates, byName)
@@ -152,9 +158,21 @@ func (r *run) byNewest(candidates []candidate) []candidate {
 	}
 	reason := fmt.Sprintf("not among the %d newest", r.rules.Newest)
 	for _, c := range candidates[min(n, len(candidates)):] {
-		r.drop(c.tag, reason)
+		r.drop(c.tag, reason+r.age(c))
 	}
 	return candidates[:min(n, len(candidates))]
+}
+
+// age is what newest: by time went by, as a reason says it.
+func (r *run) age(c candidate) string {
+	created := r.in.Created[c.name]
+	switch {
+	case r.rules.NewestBy != discover.ByCreated:
+		return ""
+	case created.IsZero():
+		return ": no creation time"
+	}
+	return ": created " + created.UTC().Format(time.RFC3339)
 }
 
 // spanOfVersions returns how many of the sorted candidates make up the first n
@@ -187,6 +205,17 @@ func (r *run) warnUndated(candidates []candidate) {
 	}
 	if undated > 0 {
 		r.warn("%d of %d tags have no creation time and count as the oldest", undated, len(candidates))
+	}
+}
+
+// manyToDate is how many tags may be read for their creation times without a remark.
+const manyToDate = 500
+
+// warnMany says what looking at the time of every candidate costs, which nobody sees in
+// the rules.
+func (r *run) warnMany(candidates []candidate) {
+	if len(candidates) > manyToDate {
+		r.warn("newest by creation time looked at %d tags, each in several requests; a glob, a range or keep that chooses fewer makes it quicker", len(candidates))
 	}
 }
 

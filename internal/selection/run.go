@@ -21,6 +21,10 @@ type run struct {
 	named  map[string]bool // tags that literals and pins name
 	counts []count         // by choosing term
 
+	// variantsMeant says that the keep terms let no plain release pass, as +-alpine does:
+	// they have said which variants are meant.
+	variantsMeant bool
+
 	picks    []Pick
 	dropped  []Dropped
 	warnings []string
@@ -40,7 +44,7 @@ const fromAll = -1
 // A count says what a choosing term matched.
 type count struct {
 	any   bool // a tag, be it one that is left out
-	kept  bool // a tag that no excluding term leaves out
+	kept  bool // a tag that no excluding or keep term leaves out
 	plain bool // among those, a release without a variant suffix
 }
 
@@ -66,7 +70,7 @@ func (r *run) warn(format string, args ...any) {
 // takeFixed picks what the rules name. Only an excluding term can undo that.
 func (r *run) takeFixed() {
 	for _, pick := range r.fixed {
-		t := readTag(pick.Tag, r.rules.Strict)
+		t := readTag(pick.Tag, &r.rules)
 		if reason := r.excluded(&t, pick.Digest); reason != "" {
 			r.drop(&t, reason)
 			continue
@@ -88,8 +92,19 @@ func (r *run) excluded(t *tag, digest ref.Digest) string {
 	return ""
 }
 
-// matching returns the upstream tags that the choosing terms match and no excluding
-// term leaves out.
+// unkept says which keep term does not match the tag, if any does not. What is asked for
+// is how the tag is written: referrers are no exception.
+func (r *run) unkept(t *tag) string {
+	for i := range r.keep {
+		if m := &r.keep[i]; !m.fits(t) {
+			return m.reason
+		}
+	}
+	return ""
+}
+
+// matching returns the upstream tags that the choosing terms match and no excluding or
+// keep term leaves out.
 func (r *run) matching(upstream []string) []candidate {
 	for _, pick := range r.fixed {
 		r.named[pick.Tag] = true
@@ -102,6 +117,7 @@ func (r *run) matching(upstream []string) []candidate {
 	for i := range target {
 		r.trains.add(&target[i])
 	}
+	r.variantsMeant = len(r.keep) > 0 && !slices.ContainsFunc(tags, r.isPlainAndKept)
 	var candidates []candidate
 	for i := range tags {
 		if c, ok := r.match(&tags[i]); ok {
@@ -112,6 +128,10 @@ func (r *run) matching(upstream []string) []candidate {
 	return candidates
 }
 
+func (r *run) isPlainAndKept(t tag) bool {
+	return t.isVersion && t.version.Variant == "" && r.isRelease(&t) && r.unkept(&t) == ""
+}
+
 // read parses tags, sorted and without repeats. What cannot be a tag is dropped: a
 // registry may answer anything.
 func (r *run) read(names []string) []tag {
@@ -120,7 +140,7 @@ func (r *run) read(names []string) []tag {
 	names = slices.Compact(names)
 	tags := make([]tag, 0, len(names))
 	for _, name := range names {
-		t := readTag(name, r.rules.Strict)
+		t := readTag(name, &r.rules)
 		if !ref.ValidTag(name) {
 			r.drop(&t, "not a valid tag")
 			continue
@@ -137,29 +157,32 @@ func (r *run) readTarget() []tag {
 	}
 	var tags []tag
 	for _, name := range r.in.Target {
-		tags = append(tags, readTag(name, r.rules.Strict))
+		tags = append(tags, readTag(name, &r.rules))
 	}
 	return tags
 }
 
 // match finds the first term that chooses t, where neither a literal nor an excluding
-// term has decided about it before.
+// term has decided about it before, and every keep term matches what it chose.
 func (r *run) match(t *tag) (candidate, bool) {
-	named, reason := r.named[t.name], ""
-	if !named {
-		reason = r.excluded(t, "")
+	if r.named[t.name] {
+		r.count(t, false)
+		return candidate{}, false
 	}
-	term, ok := r.count(t, !named && reason == "")
+	reason, unkept := r.excluded(t, ""), r.unkept(t)
+	term, ok := r.count(t, reason == "" && unkept == "")
 	switch {
-	case named:
-		return candidate{}, false
 	case reason != "":
-		r.drop(t, reason)
-		return candidate{}, false
 	case !ok:
-		r.drop(t, r.unmatchedReason(t))
+		reason = r.unmatchedReason(t)
+	case unkept != "":
+		reason = unkept
+		r.misfits.unkept++
+	default:
+		return candidate{tag: t, term: term}, true
 	}
-	return candidate{tag: t, term: term}, ok
+	r.drop(t, reason)
+	return candidate{}, false
 }
 
 // count notes what the terms match, and returns the first that chooses t. Once it is
@@ -188,7 +211,7 @@ func (r *run) count(t *tag, kept bool) (first int, found bool) {
 // and expressions choose by name.
 func (r *run) chooses(i int, t *tag) bool {
 	m := &r.choose[i]
-	if m.term.Kind == discover.Semver && r.plainMisfit(t) != "" {
+	if m.isRange() && r.plainMisfit(t) != "" {
 		return false
 	}
 	return m.matches(t)
@@ -205,15 +228,26 @@ func (r *run) warnUnmatched() {
 		case !c.any:
 			r.warn("term %q%s matches no tag", written(term), of)
 		case !c.kept && !r.anyNamed(i):
-			r.warn("every tag that term %q%s matches is left out by an excluding term", written(term), of)
+			r.warn("every tag that term %q%s matches is left out by %s", written(term), of, r.leavesOut())
 		}
 	}
+}
+
+// leavesOut names the terms that leave out what was chosen.
+func (r *run) leavesOut() string {
+	switch {
+	case len(r.keep) == 0:
+		return "an excluding term"
+	case len(r.exclude) == 0:
+		return "a keep term"
+	}
+	return "an excluding term or a keep term"
 }
 
 // anyNamed reports whether term i matches a tag that a literal takes already.
 func (r *run) anyNamed(i int) bool {
 	return slices.ContainsFunc(r.picks, func(p Pick) bool {
-		t := readTag(p.Tag, r.rules.Strict)
+		t := readTag(p.Tag, &r.rules)
 		return r.chooses(i, &t)
 	})
 }
@@ -239,7 +273,7 @@ func (r *run) unmatchedReason(t *tag) string {
 	released.pre = ""
 	for i := range r.choose {
 		m := &r.choose[i]
-		if m.term.Kind == discover.Semver && m.within.Check(released.semver()) {
+		if m.isRange() && m.within.Check(released.semver()) {
 			return r.noteMisfit(t, reason)
 		}
 	}
@@ -273,7 +307,7 @@ const (
 // unfit says why a candidate is dropped before versions are compared. A range has
 // judged its versions already.
 func (r *run) unfit(c candidate) string {
-	if c.term != fromAll && r.choose[c.term].term.Kind == discover.Semver {
+	if c.term != fromAll && r.choose[c.term].isRange() {
 		return ""
 	}
 	if !r.byVersion() && (c.term != fromAll || r.rules.Mode == discover.ModeAll) {
@@ -292,13 +326,17 @@ func (r *run) unfit(c candidate) string {
 }
 
 // asksForVariants reports whether a term that chose the candidate matches variants
-// only: the glob 1.+-alpine has said which variant it means, and 1.+ has not.
+// only: the glob 1.+-alpine has said which variant it means, and 1.+ has not. Keep terms
+// say it for all.
 func (r *run) asksForVariants(c candidate) bool {
+	if r.variantsMeant {
+		return true
+	}
 	if c.term == fromAll || c.version.Variant == "" {
 		return false
 	}
 	for i := c.term; i < len(r.choose); i++ {
-		if !r.counts[i].plain && r.choose[i].term.Kind != discover.Semver && r.chooses(i, c.tag) {
+		if !r.counts[i].plain && !r.choose[i].isRange() && r.chooses(i, c.tag) {
 			return true
 		}
 	}
@@ -308,7 +346,7 @@ func (r *run) asksForVariants(c candidate) bool {
 // plainMisfit is misfit for plain versions, worked out once for each tag.
 func (r *run) plainMisfit(t *tag) string {
 	if !t.judged {
-		t.judged, t.misfit = true, r.misfit(t, true)
+		t.judged, t.misfit = true, r.misfit(t, !r.variantsMeant)
 	}
 	return t.misfit
 }
@@ -358,6 +396,7 @@ type misfits struct {
 	variants    map[string]int
 	prereleases int
 	names       int // chosen by a term, and no versions
+	unkept      int // chosen, and left out by a keep term
 }
 
 // noteMisfit counts a reason for which a tag does not count, and returns it.
@@ -388,6 +427,8 @@ func (r *run) warnMisfits() {
 	switch {
 	case len(instead) > 0:
 		r.warn("no version is left; there are %s", strings.Join(instead, ", and "))
+	case r.startsFromAll() && r.misfits.unkept > 0:
+		r.warn("none of the %d tags that narrowing starts from is kept", r.misfits.unkept)
 	case r.startsFromAll() && r.byVersion():
 		r.warn("no version is left for %s", r.suffix)
 	}

@@ -23,6 +23,7 @@ type Selector struct {
 	fixed   []Pick    // literals and pins, as written and without repeats
 	choose  []matcher // the other choosing terms
 	exclude []matcher
+	keep    []matcher
 	suffix  string // how narrowing extends a reason: ", newest:3"
 }
 
@@ -67,29 +68,36 @@ type TooFewError struct {
 
 // Error says how many tags matched and how many had to.
 func (e *TooFewError) Error() string {
-	return fmt.Sprintf("the rules match %d tags and min-tags asks for %d: upstream's list is shorter than it should be, or the rules are too narrow", e.Matched, e.Want)
+	const cause = "upstream's list is shorter than it should be, or the rules are too narrow"
+	if e.Want == 1 {
+		return "the rules match no tag: " + cause
+	}
+	return fmt.Sprintf("the rules match %d tags and min-tags asks for %d: %s", e.Matched, e.Want, cause)
 }
 
 // Compile prepares rules. Its errors are *TermError and name the term.
 func Compile(rules discover.Rules) (*Selector, error) {
 	s := &Selector{rules: rules, suffix: narrowingReason(rules)}
+	var patterns []discover.Term
 	for _, term := range rules.Choose {
-		if term.Kind == discover.Literal || term.Kind == discover.Pin {
+		if term.ChoosesOne() && !term.Not {
 			s.addFixed(term)
 			continue
 		}
-		m, err := newMatcher(term, rules, false)
-		if err != nil {
-			return nil, err
-		}
-		s.choose = append(s.choose, m)
+		patterns = append(patterns, term)
 	}
-	for _, term := range rules.Exclude {
-		m, err := newMatcher(term, rules, true)
-		if err != nil {
-			return nil, err
+	for _, part := range []struct {
+		does  role
+		terms []discover.Term
+		to    *[]matcher
+	}{{chooses, patterns, &s.choose}, {excludes, rules.Exclude, &s.exclude}, {keeps, rules.Keep, &s.keep}} {
+		for _, term := range part.terms {
+			m, err := newMatcher(term, rules, part.does)
+			if err != nil {
+				return nil, err
+			}
+			*part.to = append(*part.to, m)
 		}
-		s.exclude = append(s.exclude, m)
 	}
 	return s, nil
 }
@@ -159,13 +167,17 @@ func (s *Selector) Select(in Input) Result {
 }
 
 // Candidates returns the tags among which newest: decides, sorted by name: those whose
-// creation time Select needs where NeedsCreated. It ignores in.Created.
+// creation time Select needs where NeedsCreated. There are none where newest: has room
+// for all. It ignores in.Created.
 func (s *Selector) Candidates(in Input) []string {
 	if !s.NeedsTagList() {
 		return nil
 	}
 	run := s.newRun(in)
 	candidates := run.byMode(run.fitting(run.matching(in.Upstream)))
+	if len(candidates) <= s.rules.Newest {
+		return nil
+	}
 	tags := make([]string, 0, len(candidates))
 	for _, c := range candidates {
 		tags = append(tags, c.name)

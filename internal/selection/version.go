@@ -2,6 +2,7 @@ package selection
 
 import (
 	"cmp"
+	"regexp"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -103,9 +104,15 @@ func ParseVersion(tag string) (v Version, ok bool) {
 }
 
 // parseStrict reads a tag as semver.org would: three numbers, and any suffix is a
-// pre-release. A leading "v" is allowed, as nobody does without it.
-func parseStrict(tag string) (Version, bool) {
-	parsed, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
+// pre-release. A leading "v" is allowed, as nobody does without it. Where floating tags
+// count, fewer numbers are a version too, as are numbers that begin with a zero: 22.04
+// is 22.4.0. A suffix needs all three.
+func parseStrict(tag string, floating bool) (Version, bool) {
+	text := strings.TrimPrefix(tag, "v")
+	if parts := looseVersion.FindStringSubmatch(text); floating && parts != nil {
+		text = parts[1] + "." + cmp.Or(parts[2], "0") + "." + cmp.Or(parts[3], "0")
+	}
+	parsed, err := semver.StrictNewVersion(text)
 	if err != nil {
 		return Version{}, false
 	}
@@ -115,6 +122,10 @@ func parseStrict(tag string) (Version, bool) {
 		pre:     parsed.Prerelease(),
 	}, true
 }
+
+// looseVersion finds up to three numbers, without the zeros that they begin with, and
+// what follows the third.
+var looseVersion = regexp.MustCompile(`^0*([0-9]+)(?:\.0*([0-9]+)(?:\.0*([0-9]+(?:-.*)?))?)?$`)
 
 // readNumbers reads up to four numbers and returns what follows them.
 func (v *Version) readNumbers(s string) (rest string, ok bool) {

@@ -26,10 +26,10 @@ import (
 // call is one request to a registry, in the form that can be sent again.
 type call struct {
 	method string
-	repo   ref.Repository
-	path   string     // below /v2/<repository>/, or
-	url    *url.URL   // in full, for an upload location or a next page
-	query  url.Values // added to path
+	repo   ref.Repository // none for what is the registry's own
+	path   string         // below /v2/<repository>/, or
+	url    *url.URL       // in full, for an upload location or a next page
+	query  url.Values     // added to path
 	header http.Header
 	body   []byte        // sent again at each attempt
 	push   bool          // ask for a token that may push
@@ -177,7 +177,7 @@ func (h *host) send(ctx context.Context, c call, body io.Reader, size int64) (*h
 	}
 	target := c.url
 	if target == nil {
-		target = &url.URL{Scheme: scheme, Host: h.address, Path: "/v2/" + c.repo.Path + "/" + c.path, RawQuery: c.query.Encode()}
+		target = &url.URL{Scheme: scheme, Host: h.address, Path: c.apiPath(), RawQuery: c.query.Encode()}
 	}
 	req, err := http.NewRequestWithContext(orasauth.WithScopesForHost(ctx, target.Host, scope(c)), c.method, target.String(), body)
 	if err != nil {
@@ -220,8 +220,19 @@ func (c call) reader() io.Reader {
 	return bytes.NewReader(c.body)
 }
 
+// apiPath is where a call without a URL of its own goes.
+func (c call) apiPath() string {
+	if c.repo.Path == "" {
+		return "/v2/" + c.path
+	}
+	return "/v2/" + c.repo.Path + "/" + c.path
+}
+
 // scope is what a token must allow for the call.
 func scope(c call) string {
+	if c.repo.Path == "" {
+		return orasauth.ScopeRegistryCatalog // the one thing of its own that a registry is asked for
+	}
 	if c.push {
 		return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull, orasauth.ActionPush)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
 )
 
 // StatusError is a registry's refusal, as it worded it. It unwraps to the kind of
@@ -120,7 +120,7 @@ func statusError(resp *http.Response) *StatusError {
 		Method: resp.Request.Method,
 		URL:    redact.URL(resp.Request.URL),
 		Status: resp.StatusCode,
-		After:  retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		After:  retry.ParseAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	if isWebPage(resp.Header) {
 		return e // it has nothing to say that the status does not
@@ -200,17 +200,6 @@ func tokenError(e *errcode.ErrorResponse) error {
 		status.said(e.Errors[0].Code, e.Errors[0].Message)
 	}
 	return status
-}
-
-// retryAfter reads the header's two forms, seconds and a date. Nonsense is no wish.
-func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.Atoi(strings.TrimSpace(header)); err == nil && seconds > 0 {
-		return time.Duration(min(seconds, 3600)) * time.Second
-	}
-	if at, err := http.ParseTime(header); err == nil && at.After(now) {
-		return at.Sub(now)
-	}
-	return 0
 }
 
 // drain reads what is left of a body, within reason, so that the connection can be used

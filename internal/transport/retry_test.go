@@ -132,27 +132,6 @@ func TestAHostThatIsGone(t *testing.T) {
 	})
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for header, want := range map[string]time.Duration{
-		"":                              0,
-		"7":                             7 * time.Second,
-		" 7 ":                           7 * time.Second,
-		"0":                             0,
-		"-7":                            0,
-		"1.5":                           0,
-		"soon":                          0,
-		"99999999":                      time.Hour,
-		"99999999999999999999999999999": 0,
-		"Fri, 02 Jan 2026 03:04:15 GMT": 10 * time.Second,
-		"Fri, 02 Jan 2026 03:04:00 GMT": 0,
-	} {
-		if got := transport.RetryAfter(header, now); got != want {
-			t.Errorf("RetryAfter(%q) = %s, want %s", header, got, want)
-		}
-	}
-}
-
 func TestTheWholeHostPauses(t *testing.T) {
 	tests := []struct {
 		name        string

@@ -182,7 +182,7 @@ func TestTagListsWithoutEnd(t *testing.T) {
 			})
 			_, err := list(t, w.client(transport.Options{}))
 			wantKind(t, err, registry.ErrPermanent)
-			if n := len(j.all()); n != transport.TagPages {
+			if n := len(j.all()); n != transport.MaxPages {
 				t.Errorf("%d pages", n)
 			}
 		})
@@ -191,7 +191,7 @@ func TestTagListsWithoutEnd(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.serve(host, func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, `{"tags":["`)
-				_, _ = io.Copy(w, io.LimitReader(endless{}, transport.MaxTagsPage))
+				_, _ = io.Copy(w, io.LimitReader(endless{}, transport.MaxPage))
 			})
 			_, err := list(t, w.client(transport.Options{RetryTimes: 3}))
 			wantKind(t, err, registry.ErrPermanent)

@@ -82,6 +82,23 @@ func (r *Running) Password(account, region string) string {
 	return r.RegistryToken(AccessKey, account, region)
 }
 
+// Separate serves the private registry of an account in a Region on an address of its own
+// until the test ends, and returns the address, 127.0.0.1:PORT; see
+// [ecrlocal.Server.RegistryAt]. An empty account or region means the server's default.
+func (r *Running) Separate(tb testing.TB, account, region string) string {
+	tb.Helper()
+	front := httptest.NewUnstartedServer(nil)
+	host := front.Listener.Addr().String()
+	registry, err := r.RegistryAt(account, region, host)
+	if err != nil {
+		tb.Fatalf("separating a registry: %v", err)
+	}
+	front.Config.Handler = registry
+	front.Start()
+	stopping(tb, front)
+	return host
+}
+
 // Env is the environment with which a child process finds this server and nothing else. It
 // goes after the environment that the child otherwise gets.
 func (r *Running) Env() []string {
@@ -103,11 +120,18 @@ type Registry struct {
 	Host string // 127.0.0.1:PORT
 }
 
+// RegistryOption changes the options of a plain registry before it starts.
+type RegistryOption func(*ecrlocal.UpstreamOptions)
+
 // StartRegistry serves a plain registry until the test ends. It leaves a goroutine behind
 // that [IgnoreRegistryGoroutine] tells goleak about.
-func StartRegistry(tb testing.TB) *Registry {
+func StartRegistry(tb testing.TB, opts ...RegistryOption) *Registry {
 	tb.Helper()
-	upstream, err := ecrlocal.NewUpstream(ecrlocal.UpstreamOptions{Dir: tb.TempDir()})
+	options := ecrlocal.UpstreamOptions{Dir: tb.TempDir()}
+	for _, apply := range opts {
+		apply(&options)
+	}
+	upstream, err := ecrlocal.NewUpstream(options)
 	if err != nil {
 		tb.Fatalf("starting a registry: %v", err)
 	}
@@ -123,13 +147,21 @@ func IgnoreRegistryGoroutine() goleak.Option {
 
 func serve(tb testing.TB, handler http.Handler, closeHandler func() error) string {
 	tb.Helper()
-	server := httptest.NewServer(handler)
 	tb.Cleanup(func() {
-		server.CloseClientConnections() // clients may keep idle ones
-		server.Close()
 		if err := closeHandler(); err != nil {
 			tb.Errorf("closing the server: %v", err)
 		}
 	})
+	server := httptest.NewServer(handler)
+	stopping(tb, server)
 	return server.URL
+}
+
+// stopping ends a server with the test.
+func stopping(tb testing.TB, server *httptest.Server) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		server.CloseClientConnections() // clients may keep idle ones
+		server.Close()
+	})
 }

@@ -1,13 +1,16 @@
-package config
+// Package nearest guesses what a mistyped word was meant to be, so that an error can ask
+// "did you mean …?".
+package nearest
 
 import (
 	"strings"
 	"unicode"
 )
 
-// nearest returns the word that was probably meant by written, which is none of words:
-// one that differs in case or punctuation, or by an edit or two.
-func nearest(written string, words []string) (string, bool) {
+// Word returns the one of words that was probably meant by written: one that differs in
+// case or in what joins its parts, or by an edit or two. The first of several is
+// returned, and false where none is near.
+func Word(written string, words []string) (string, bool) {
 	written = folded(written)
 	best, fewest := "", 3
 	for _, word := range words {
@@ -17,6 +20,9 @@ func nearest(written string, words []string) (string, bool) {
 	}
 	return best, best != ""
 }
+
+// Same reports whether two words differ at most in case and in what joins their parts.
+func Same(a, b string) bool { return folded(a) == folded(b) }
 
 // tolerance is how many edits away a word may be and still be taken for word: two edits
 // in a short one make another.
