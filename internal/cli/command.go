@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
 
@@ -30,14 +31,15 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	if err := fromEnvironment(flags); err != nil {
 		return nil, err
 	}
-	s, err := run.settle()
+	s, err := run.settle(streams)
 	if err != nil {
 		return nil, err
 	}
 	c := &command{run: run, settled: s, streams: streams, began: time.Now()}
 	c.progress = newDisplay(streams.Err)
-	c.log = newLogger(c.progress, run.logFormat, run.debug)
-	foldLogrus(c.log, run.debug)
+	debug := run.debug || s.file.settings.Debug
+	c.log = newLogger(c.progress, run.logFormat, debug)
+	foldLogrus(c.log, debug)
 	return c, nil
 }
 
@@ -75,9 +77,21 @@ func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
 
 // print writes the result to stdout.
 func (c *command) print(r report.Report) error {
+	r.Warnings = append(c.remarks(), r.Warnings...)
 	o := fitted(c.streams.Out)
 	o.Empty = cmp.Or(c.empty, c.searched())
 	return report.Write(c.streams.Out, r, c.settled.format, o)
+}
+
+// remarks are what another tool's files ask for and is not done: every run says so.
+func (c *command) remarks() []string {
+	var said []string
+	for _, note := range c.settled.file.notes {
+		if note.Severity == migrate.Lost {
+			said = append(said, note.String())
+		}
+	}
+	return said
 }
 
 // closing closes what a command opened and keeps the first error.

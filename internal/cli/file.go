@@ -16,28 +16,90 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
 // fileFlags name configuration files.
-type fileFlags struct{ paths []string }
+type fileFlags struct {
+	paths       []string
+	format      string
+	destination string
+}
 
 func (f *fileFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.paths, "config", nil, "configuration `FILE`; repeatable, a later file goes over an earlier one (see config --help)")
+	flags.StringVar(&f.format, "config-format", "", "the files are another tool's: `FORMAT` "+strings.Join(formatNames(), ", ")+" (see config import --help)")
+	flags.StringVar(&f.destination, "config-destination", "", "with --config-format skopeo-sync, where the images go: `REGISTRY[/PREFIX]`")
+}
+
+// named reports whether there is a file to follow.
+func (f *fileFlags) named() bool { return len(f.paths) > 0 || f.format != "" }
+
+// followed is what the files say.
+type followed struct {
+	*config.Config
+	settings migrate.Settings // of another tool's files and environment
+	notes    []migrate.Note   // what is different from another tool's files
 }
 
 // load reads the files. Without any it returns a configuration that says nothing.
-func (f *fileFlags) load() (*config.Config, error) {
-	if len(f.paths) == 0 {
-		return &config.Config{}, nil
+func (f *fileFlags) load(streams Streams) (followed, error) {
+	switch {
+	case f.format != "":
+		return f.imported(streams)
+	case f.destination != "":
+		return followed{}, usageErrorf("--config-destination goes with --config-format %s", migrate.SkopeoSync)
+	case len(f.paths) == 0:
+		return followed{Config: &config.Config{}}, nil
 	}
 	loaded, err := config.Load(f.paths, os.LookupEnv, os.ReadFile)
 	if err != nil {
-		return nil, usageError{err}
+		return followed{}, usageError{err}
 	}
-	return loaded, nil
+	return followed{Config: loaded}, nil
+}
+
+// imported reads files of another tool, or the one that it reads where none is named. The
+// configuration that they become is never written: the credentials in them stand where it
+// expects environment variables.
+func (f *fileFlags) imported(streams Streams) (followed, error) {
+	format, err := migrate.ParseFormat(f.format)
+	if err != nil {
+		return followed{}, usageErrorf("--config-format: %w", err)
+	}
+	if format != migrate.SkopeoSync && f.destination != "" {
+		return followed{}, usageErrorf("--config-destination goes with --config-format %s", migrate.SkopeoSync)
+	}
+	paths := f.paths
+	if usual := format.DefaultFile(os.LookupEnv); len(paths) == 0 && usual != "" {
+		paths = []string{usual}
+	}
+	if len(paths) == 0 {
+		return followed{}, usageErrorf("--config-format %s needs --config FILE", format)
+	}
+	files, err := readInputs(streams, paths)
+	if err != nil {
+		return followed{}, err
+	}
+	imported, err := migrate.Import(format, files, migrate.Options{Env: os.LookupEnv, Destination: f.destination})
+	if err != nil {
+		return followed{}, usageError{err}
+	}
+	const name = "imported"
+	loaded, err := config.Load([]string{name}, imported.Env(os.LookupEnv), func(path string) ([]byte, error) {
+		if path == name {
+			return imported.YAML, nil
+		}
+		return os.ReadFile(path)
+	})
+	if err != nil {
+		return followed{}, usageErrorf("%s: what it became cannot be followed: %w", strings.Join(paths, ", "), err)
+	}
+	loaded.Move(imported.Places)
+	return followed{Config: loaded, settings: imported.Settings, notes: imported.Notes}, nil
 }
 
 // credentials are what the file gives registries. A host that it names gets that and
@@ -234,7 +296,7 @@ func (d declared) listed(ctx context.Context) []discover.Finding {
 
 // problemsOf returns the errors that were joined to err, each to be a row of its own.
 func problemsOf(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 { //nolint:errorlint // only what is joined here and now
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 {
 		return joined.Unwrap()
 	}
 	if err == nil {
@@ -274,9 +336,9 @@ func (d declared) describe(ctx context.Context, found []discover.Finding) {
 // upstreams, docker's own auth files are not theirs to use; nor are ECR's passwords, and
 // the gate keeps them from private ECR registries.
 func (c *command) reach(upstream asking, certDir string) wireOptions {
-	fromFile := len(c.run.file.paths) > 0
+	fromFile := c.run.file.named()
 	return wireOptions{
-		run: c.run, file: c.settled.file, upstream: upstream, certDir: certDir, log: c.log,
+		run: c.run, file: c.settled.file.Config, upstream: upstream, certDir: certDir, log: c.log,
 		passwords: fromFile, named: fromFile && len(c.scopes()) == 0, files: fromFile,
 	}
 }
@@ -292,7 +354,7 @@ func (c *command) finder(w *wiring, some only) *part {
 	if len(searches) > 0 {
 		all = append(all, searches)
 	}
-	if file := c.settled.file; len(file.Rules)+len(file.Patterns) > 0 {
+	if file := c.settled.file.Config; len(file.Rules)+len(file.Patterns) > 0 {
 		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
 	}
 	return &part{of: all, only: some, file: c.settled.file}
@@ -302,7 +364,7 @@ func (c *command) finder(w *wiring, some only) *part {
 // leave open each scope of the file. Without a file it is the flags' one.
 func (c *command) scopes() []config.Scope {
 	given := []config.Scope{{}}
-	if file := c.settled.file; len(c.run.file.paths) > 0 {
+	if file := c.settled.file; c.run.file.named() {
 		switch {
 		case !file.File.Discovery.On():
 			return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
@@ -73,7 +74,7 @@ type settled struct {
 	format report.Format
 	route  ecr.Route
 	gate   mirror.Gate
-	file   *config.Config // says nothing where no file is named
+	file   followed // says nothing where no file is named
 }
 
 // over lets a flag that was given go over the file.
@@ -84,7 +85,7 @@ func (f *runFlags) over(flag string, replace func()) {
 }
 
 // settle checks the shared flags. Every error is a usage error.
-func (f *runFlags) settle() (settled, error) {
+func (f *runFlags) settle(streams Streams) (settled, error) {
 	var s settled
 	var err error
 	if s.images, err = parseBatch(f.batch); err != nil {
@@ -118,10 +119,10 @@ func (f *runFlags) settle() (settled, error) {
 			return s, usageErrorf("--region %q is no AWS Region, such as eu-central-1", region)
 		}
 	}
-	if s.file, err = f.file.load(); err != nil {
+	if s.file, err = f.file.load(streams); err != nil {
 		return s, err
 	}
-	s.gate.AllowUpstream, err = f.allowed(s.file)
+	s.gate.AllowUpstream, err = f.allowed(s.file.Config)
 	return s, err
 }
 
@@ -309,11 +310,16 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 }
 
 // mostErrors is how many rows may fail before nothing new begins, 0 for any number.
-func (f *copyFlags) mostErrors() int {
-	if f.exitOnError {
+func (f *copyFlags) mostErrors(file migrate.Settings) int {
+	switch {
+	case f.exitOnError:
+		return 1
+	case f.maxErrors > 0:
+		return f.maxErrors
+	case file.ExitOnError:
 		return 1
 	}
-	return f.maxErrors
+	return file.MaxErrors
 }
 
 // selection reads the platform flags.

@@ -24,7 +24,7 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 	}
 	ctx, cancel := c.run.withBudget(ctx)
 	defer cancel()
-	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file, c.log, copying.retryTimes, c.run.dryRun
+	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file.Config, c.log, copying.retryTimes, c.run.dryRun
 	w, err := wire(ctx, opts)
 	if err != nil {
 		return 0, err
@@ -55,7 +55,7 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 			Images:     c.settled.images,
 			RetryTimes: copying.retryTimes,
 			Timeout:    copying.timeout,
-			MaxErrors:  copying.mostErrors(),
+			MaxErrors:  copying.mostErrors(c.settled.file.settings),
 			Events:     c.events(),
 			Log:        c.log,
 		},

@@ -42,6 +42,22 @@ func mirrorsOf(rules []Rule) []discover.Mirror {
 	return mirrors
 }
 
+// Move says of mirrors where they are really written, by their names: a configuration
+// that was made from another file has its reports name that one.
+func (c *Config) Move(places map[string]Place) {
+	move := func(m *discover.Mirror) {
+		if place, ok := places[m.Name]; ok {
+			m.Origin.Place = place.line()
+		}
+	}
+	for i := range c.Rules {
+		move(&c.Rules[i].Mirror)
+	}
+	for i := range c.Patterns {
+		move(&c.Patterns[i].rule)
+	}
+}
+
 // Load reads and merges the files, later over earlier: maps key by key, mirrors by their
 // names, lists and single values as a whole.
 //

@@ -230,9 +230,8 @@ func (r *dregsy) security(l *dregsyLocation) {
 	switch on := insecure.flag(false); {
 	case on && r.relay == dockerRelay:
 		insecure.note(Ignored, "the docker relay does not look at it", "if the registry's certificate is not to be verified, set its tls.insecure, and tls.plainHTTP where it has none")
-	case on && !r.tlsOf(l).has("insecure"):
-		r.tlsOf(l).flag("insecure", true, insecure).
-			note(insecure, Changed, "certificates are not verified, and plain HTTP is not tried", "skopeo tries it; where the registry speaks it, plainHTTP: true takes the place of insecure")
+	case on && (r.tls[l.host] == nil || !r.tls[l.host].has("insecure")):
+		skopeoUnverified(l.host, insecure, func() *section { return r.tlsOf(l) })
 	}
 }
 

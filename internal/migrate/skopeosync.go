@@ -84,17 +84,18 @@ func (s *skopeoSync) access(registry *value) {
 		s.credentials(host, user.text(), password.text(), credentials)
 	}
 	verify, certDir := registry.get("tls-verify"), registry.get("cert-dir")
-	insecure := !verify.flag(true)
-	if !insecure && certDir.text() == "" {
-		return
+	var tls *section
+	secured := func() *section {
+		if tls == nil {
+			tls = s.draft.registry(host, registry).section("tls", registry)
+		}
+		return tls
 	}
-	tls := s.draft.registry(host, registry).section("tls", registry)
 	if certDir.text() != "" {
-		tls.text("certDir", certDir.text(), certDir)
+		secured().text("certDir", certDir.text(), certDir)
 	}
-	if insecure {
-		tls.flag("insecure", true, verify).
-			note(verify, Changed, "certificates are not verified, and plain HTTP is not tried", "skopeo tries it; where the registry speaks it, plainHTTP: true takes the place of insecure")
+	if !verify.flag(true) {
+		skopeoUnverified(host, verify, secured)
 	}
 }
 
