@@ -357,7 +357,7 @@ func (c *command) finder(w *wiring, some only) *part {
 	if file := c.settled.file.Config; len(file.Rules)+len(file.Patterns) > 0 {
 		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
 	}
-	return &part{of: all, only: some, file: c.settled.file}
+	return &part{of: all, only: some, file: c.settled.file.Config}
 }
 
 // scopes are the parts of ECR that are searched: what the flags say, and for what they
