@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,5 +65,29 @@ func TestMayWriteTo(t *testing.T) {
 	}
 	if c.MayWriteTo("other", ref.Repository{Host: "r.example.com", Path: "b"}) {
 		t.Error("a mirror that there is not writes somewhere")
+	}
+}
+
+// What docs/prune.md shows is a file that loads, and prunes.
+func TestPruneInDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/prune.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(page), "```yaml\n")
+	sample, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("the page shows no file")
+	}
+	c := mustLoad(t, sample)
+	want := discover.Prune{On: true, Protect: []string{"keep-*"}, KeepAtLeast: 3, Grace: 336 * time.Hour}
+	if diff := cmp.Diff(want, c.Rules[0].Mirror.Prune); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	_, rest, _ = strings.Cut(string(page), "upstream-options = ")
+	options, _, _ := strings.Cut(rest, "\n")
+	spec, _, err := discover.FromTags(map[string]string{"upstream-image": "nginx", "upstream-tags": "newest:5", "upstream-options": options}, discover.NewKeys("", ""))
+	if diff := cmp.Diff(want, spec.Prune); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

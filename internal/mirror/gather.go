@@ -56,18 +56,20 @@ func (r *Runner) gatherOne(ctx context.Context, m discover.Mirror, heads *semaph
 	if s.err != nil || len(s.picks) == 0 {
 		return out
 	}
-	out.wanted = r.compare(ctx, m, s.picks, heads)
+	var held map[string]ref.Descriptor
+	out.wanted, held = r.compare(ctx, m, s.picks, heads)
 	if !m.Platforms.All() {
 		out.warnings = append(out.warnings, r.selectPlatforms(ctx, m, out.wanted)...)
 	}
 	if m.Prune.On {
-		out.besides, out.listErr = r.besides(ctx, m, out.wanted, s.considered)
+		out.besides, out.listErr = r.besides(ctx, m, out.wanted, held, s.considered)
 	}
 	return out
 }
 
-// compare asks both sides at once about the picks of one mirror.
-func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selection.Pick, heads *semaphore.Weighted) []plan.Wanted {
+// compare asks both sides at once about the picks of one mirror. It returns also what the
+// target said, which may be more than it was asked.
+func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selection.Pick, heads *semaphore.Weighted) ([]plan.Wanted, map[string]ref.Descriptor) {
 	wanted := make([]plan.Wanted, len(picks))
 	var held map[string]ref.Descriptor
 	var targetErr error
@@ -102,7 +104,7 @@ func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selecti
 		w := &wanted[i]
 		w.Have, w.TargetErr = held[w.Tag].Digest, targetErr
 	}
-	return wanted
+	return wanted, held
 }
 
 // upstream resolves one pick. What its digest turns out to be is what will be compared,

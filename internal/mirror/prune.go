@@ -41,18 +41,14 @@ type considered struct {
 
 // besides lists the target of a mirror that prunes, and upstream where anything is found
 // beside what the mirror wants. It returns nil where nothing is. Both lists are whole, or
-// it is an error.
-func (r *Runner) besides(ctx context.Context, m discover.Mirror, wanted []plan.Wanted, c considered) (*prune.Listing, error) {
+// it is an error. known is what the target said about what the mirror wants.
+func (r *Runner) besides(ctx context.Context, m discover.Mirror, wanted []plan.Wanted, known map[string]ref.Descriptor, c considered) (*prune.Listing, error) {
 	at := plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}}
-	target := r.Places.Target(at)
-	held, err := tags(ctx, target, m.Target)
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil, nil // it grows with the first push
-	}
+	l, err := r.heldAt(ctx, at, wanted, known)
 	if err != nil {
 		return nil, &registry.Error{Op: "list tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
 	}
-	unwanted := without(held, wanted, m.Prune)
+	unwanted := without(l.Tags, wanted, m.Prune)
 	if len(unwanted) == 0 {
 		return nil, nil
 	}
@@ -61,18 +57,31 @@ func (r *Runner) besides(ctx context.Context, m discover.Mirror, wanted []plan.W
 			return nil, &registry.Error{Op: "list tags of", Side: registry.SideSource, Ref: at.From, Err: err}
 		}
 	}
-	points, err := registry.Snapshot(ctx, target, m.Target, unwanted)
+	l.Why, l.Doubt = c.why(unwanted, m), doubt(c.upstream, wanted)
+	return &l, nil
+}
+
+// heldAt returns the target's whole list of tags, and what those point at that the mirror
+// does not want. Where an image goes with its last tag, the target has told everything
+// before.
+func (r *Runner) heldAt(ctx context.Context, at plan.Action, wanted []plan.Wanted, known map[string]ref.Descriptor) (prune.Listing, error) {
+	target, repo := r.Places.Target(at), at.To.Repository
+	deletes, err := registry.LastTagDeletes(target, repo)
 	if err != nil {
-		return nil, &registry.Error{Op: "read tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
+		return prune.Listing{}, err
 	}
-	deletes, err := registry.LastTagDeletes(target, m.Target)
+	if deletes {
+		return prune.Listing{Tags: slices.Collect(maps.Keys(known)), Held: digestsOf(known), LastTagDeletes: true}, nil
+	}
+	held, err := tags(ctx, target, repo)
+	if errors.Is(err, registry.ErrNotFound) {
+		return prune.Listing{}, nil // it grows with the first push
+	}
 	if err != nil {
-		return nil, err
+		return prune.Listing{}, err
 	}
-	return &prune.Listing{
-		Tags: held, Held: digestsOf(points), LastTagDeletes: deletes,
-		Why: c.why(unwanted, m), Doubt: doubt(c.upstream, wanted),
-	}, nil
+	points, err := registry.Snapshot(ctx, target, repo, without(held, wanted, at.Mirror.Prune))
+	return prune.Listing{Tags: held, Held: digestsOf(points)}, err
 }
 
 // without returns the tags that a mirror neither wants nor protects.

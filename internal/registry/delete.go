@@ -26,7 +26,8 @@ func DeleteTag(ctx context.Context, t Target, r ref.Reference) error {
 }
 
 // LastTagDeletes reports whether an image of repo is deleted at once with its last tag,
-// as at ECR. Where it does, Snapshot answers for every tag of repo.
+// as at ECR. Where it does, Snapshot answers for every tag of repo, whichever it is
+// asked about.
 func LastTagDeletes(t Target, repo ref.Repository) (bool, error) {
 	if d, ok := t.(TagDeleter); ok {
 		return d.LastTagDeletes(repo)

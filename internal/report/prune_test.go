@@ -35,15 +35,18 @@ func TestPrunedRows(t *testing.T) {
 	}{
 		{
 			"done", report.FromResults(run(), p, []plan.Result{removed, kept}), report.StatusPruned, "",
-			report.Totals{Images: 2, Pruned: 1, Stale: 1, ElapsedMs: 3100}, report.Outcome{},
+			report.Totals{Images: 2, Pruned: 1, Stale: 1, ElapsedMs: 3100},
+			report.Outcome{},
 		},
 		{
 			"dry run", report.FromPlan(run(), p), report.StatusWouldPrune, "",
-			report.Totals{Images: 2, WouldPrune: 1, Stale: 1, ElapsedMs: 3100}, report.Outcome{ChangesPlanned: true},
+			report.Totals{Images: 2, WouldPrune: 1, Stale: 1, ElapsedMs: 3100},
+			report.Outcome{ChangesPlanned: true},
 		},
 		{
 			"not reached", report.FromResults(run(), p, nil), report.StatusNotDone, digestB,
-			report.Totals{Images: 2, Pending: 1, Stale: 1, ElapsedMs: 3100}, report.Outcome{Pending: true},
+			report.Totals{Images: 2, Pending: 1, Stale: 1, ElapsedMs: 3100},
+			report.Outcome{Pending: true},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

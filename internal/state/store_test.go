@@ -55,7 +55,7 @@ func TestFileThatCannotBeWritten(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "state.json"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := (state.File(filepath.Join(dir, "state.json"))).Write(t.Context(), nil, ""); err == nil {
+	if err := state.File(filepath.Join(dir, "state.json")).Write(t.Context(), nil, ""); err == nil {
 		t.Error("a directory was replaced")
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
@@ -77,13 +77,13 @@ func (c *contested) Read(context.Context) ([]byte, string, error) {
 	return c.data, string(rune('a' + c.version)), nil
 }
 
-func (c *contested) Write(_ context.Context, data []byte, version string) error {
+func (c *contested) Write(ctx context.Context, data []byte, version string) error {
 	if len(c.others) > 0 {
 		other := c.others[0]
 		c.others = c.others[1:]
 		other(c)
 	}
-	if _, now, _ := c.Read(context.Background()); now != version {
+	if _, now, _ := c.Read(ctx); now != version {
 		return state.ErrChanged
 	}
 	c.data, c.version = bytes.Clone(data), c.version+1
