@@ -37,7 +37,7 @@ func (t *Target) DeleteTag(ctx context.Context, r ref.Reference) error {
 	if !ref.ValidTag(r.Tag) {
 		return fmt.Errorf("%s names no tag: %w", r, registry.ErrPermanent)
 	}
-	out, err := t.registries.session.in(at.Region).ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{
+	out, err := at.clients().ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{
 		RepositoryName: aws.String(r.Repository.Path),
 		RegistryId:     optional(at.Account),
 		ImageIds:       []types.ImageIdentifier{{ImageTag: aws.String(r.Tag)}},
