@@ -75,7 +75,7 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 		c.log.Debug("planned", zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
 	}
 	if c.run.dryRun {
-		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), unchanged(p), changesMatter)
+		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), changesMatter)
 	}
 	c.progress.Phase("copying")
 	c.progress.Planned(p.Count(plan.Copy)+p.Count(plan.Update), bytesOf(p))
@@ -84,25 +84,16 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 		c.log.Warn("closing the endpoints of the run", zap.Error(err))
 	}
 	p.Warnings = append(p.Warnings, memory.keep(ctx, runner.Observed(results))...)
-	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), results, false)
+	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), false)
 }
 
 // conclude prints the report and tells the exit code.
-func (c *command) conclude(r report.Report, results []plan.Result, changesMatter bool) (int, error) {
+func (c *command) conclude(r report.Report, changesMatter bool) (int, error) {
 	c.progress.Close()
 	if err := c.print(r); err != nil {
 		return 0, err
 	}
-	return codeOfResults(results, changesMatter), nil
-}
-
-// unchanged are the results of a plan that was not carried out.
-func unchanged(p plan.Plan) []plan.Result {
-	results := make([]plan.Result, 0, len(p.Actions))
-	for _, a := range p.Actions {
-		results = append(results, plan.Unchanged(a))
-	}
-	return results
+	return codeOfReport(r, changesMatter), nil
 }
 
 // bytesOf is what a plan would move at most.
