@@ -153,6 +153,9 @@ func (s *stage) commands() map[string]command {
 		"golden":    s.golden,
 		"fill":      fill,
 		"separate":  s.separate,
+		"sign":      s.sign,
+		"referrers": s.referrers,
+		"same-all":  s.sameAll,
 	}
 }
 
