@@ -276,19 +276,20 @@ func (f *sourceFlags) credential(streams Streams) (auth.Credential, error) {
 
 // copyFlags say how images are judged, chosen and copied.
 type copyFlags struct {
-	policy         string
-	insecurePolicy bool
-	arch           string
-	os             string
-	variant        string
-	platforms      []string
-	retryTimes     int
-	timeout        time.Duration
-	precompute     bool
-	exitCode       bool
-	recheck        bool
-	exitOnError    bool
-	maxErrors      int
+	policy           string
+	insecurePolicy   bool
+	arch             string
+	os               string
+	variant          string
+	platforms        []string
+	retryTimes       int
+	timeout          time.Duration
+	precompute       bool
+	exitCode         bool
+	recheck          bool
+	requireReferrers bool
+	exitOnError      bool
+	maxErrors        int
 
 	prune pruneFlags // sync's alone
 }
@@ -304,6 +305,7 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up on one image after this `DURATION` (0: only when no byte has moved for a minute)")
 	flags.BoolVar(&f.precompute, "dest-precompute-digests", true, "accepted for compatibility: digests are always known before an upload")
 	flags.BoolVar(&f.recheck, "recheck", false, "compare also tags that a rule declares immutable (upstream-options=immutable=GLOB) and the destination has")
+	flags.BoolVar(&f.requireReferrers, "require-referrers", false, "fail an image, and leave its tag as it is, where some of its signatures, SBOMs or attestations cannot be mirrored")
 	flags.BoolVar(&f.exitOnError, "exit-on-error", false, "begin nothing new once a row has failed: the same as --max-errors 1")
 	flags.IntVar(&f.maxErrors, "max-errors", 0, "begin nothing new once `N` rows have failed (0: go on, and report)")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")

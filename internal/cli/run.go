@@ -52,12 +52,13 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 		Pruning:   pruning,
 		Log:       c.log,
 		Copy: copy.Options{
-			Images:     c.settled.images,
-			RetryTimes: copying.retryTimes,
-			Timeout:    copying.timeout,
-			MaxErrors:  copying.mostErrors(c.settled.file.settings),
-			Events:     c.events(),
-			Log:        c.log,
+			Images:           c.settled.images,
+			RetryTimes:       copying.retryTimes,
+			Timeout:          copying.timeout,
+			RequireReferrers: copying.requireReferrers,
+			MaxErrors:        copying.mostErrors(c.settled.file.settings),
+			Events:           c.events(),
+			Log:              c.log,
 		},
 	})
 }

@@ -24,33 +24,54 @@ import (
 type job struct {
 	copier *Copier
 	action plan.Action
+	origin registry.Source
 	src    imagetypes.ImageSource
 	dst    imagetypes.ImageDestination
 	target registry.Target
 	moved  *atomic.Int64
+	read   atomic.Int64 // manifests of referrers
+}
+
+// content brings everything below the tag: the image, and beside it what refers to it.
+func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		_, err := j.node(ctx, root)
+		return err
+	})
+	if j.action.Mirror.Options.Referrers {
+		g.Go(func() (err error) {
+			referrers, err = j.referrers(ctx, root)
+			return err
+		})
+	}
+	return referrers, g.Wait()
 }
 
 // node brings a manifest to the destination after everything it refers to. The first
-// failure that will not pass cancels what is under way beside it.
-func (j *job) node(ctx context.Context, n *Node) error {
-	_, err := j.copier.nodesDone.do(ctx, j.contentOf(n), j.action.From.Repository, func(ctx context.Context) (struct{}, error) {
-		err := j.below(ctx, n)
-		if err != nil {
-			return struct{}{}, err
+// failure that will not pass cancels what is under way beside it. Of a manifest that has
+// a subject, node reports whether the registry said that it lists it as a referrer.
+func (j *job) node(ctx context.Context, n *Node) (listed bool, err error) {
+	return j.copier.nodesDone.do(ctx, j.contentOf(n), j.action.From.Repository, func(ctx context.Context) (bool, error) {
+		if err := j.below(ctx, n); err != nil {
+			return false, err
 		}
-		if err = j.write(ctx, n); lacksContent(err) {
-			err = j.again(ctx, n, err)
+		listed, err := j.write(ctx, n)
+		if lacksContent(err) {
+			listed, err = j.again(ctx, n, err)
 		}
-		return struct{}{}, err
+		return listed, err
 	})
-	return err
 }
 
 // below brings what n refers to.
 func (j *job) below(ctx context.Context, n *Node) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, child := range n.Children {
-		g.Go(func() error { return j.node(ctx, child) })
+		g.Go(func() error {
+			_, err := j.node(ctx, child)
+			return err
+		})
 	}
 	for _, b := range n.Blobs {
 		g.Go(func() error { return j.blob(ctx, b.Descriptor) })
@@ -59,11 +80,16 @@ func (j *job) below(ctx context.Context, n *Node) error {
 }
 
 // write stores n's manifest by its digest.
-func (j *job) write(ctx context.Context, n *Node) error {
-	if err := registry.WriteManifest(ctx, j.dst, n.Digest.String(), n.Manifest); err != nil {
-		return j.targetError("write manifest to", n.Digest, err)
+func (j *job) write(ctx context.Context, n *Node) (listed bool, err error) {
+	if n.Subject == "" {
+		err = registry.WriteManifest(ctx, j.dst, n.Digest.String(), n.Manifest)
+	} else {
+		listed, err = registry.WriteReferrer(ctx, j.dst, n.Digest, n.Subject, n.Manifest)
 	}
-	return nil
+	if err != nil {
+		return false, j.targetError("write manifest to", n.Digest, err)
+	}
+	return listed, nil
 }
 
 // lacksContent reports whether a refusal of a manifest may mean that the registry has
@@ -74,7 +100,7 @@ func lacksContent(err error) bool {
 
 // again writes n once more after looking anew for everything it names. Garbage
 // collectors delete untagged content, also what a run found, or brought, a moment ago.
-func (j *job) again(ctx context.Context, n *Node, refusal error) error {
+func (j *job) again(ctx context.Context, n *Node, refusal error) (listed bool, err error) {
 	j.copier.log.Warn("manifest refused, looking for what it names again", zap.Stringer("destination", j.action.To), zap.Error(refusal))
 	for node := range n.all() {
 		if node != n {
@@ -85,7 +111,7 @@ func (j *job) again(ctx context.Context, n *Node, refusal error) error {
 		}
 	}
 	if err := j.below(ctx, n); err != nil {
-		return err
+		return false, err
 	}
 	return j.write(ctx, n)
 }

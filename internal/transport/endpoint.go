@@ -102,11 +102,19 @@ var (
 	_ imagetypes.ImageDestination = (*destination)(nil)
 	_ registry.ManifestWriter     = (*destination)(nil)
 	_ registry.BlobUploader       = (*destination)(nil)
+	_ registry.ReferrerWriter     = (*destination)(nil)
 )
 
 // WriteManifest stores m under a tag or under its digest.
 func (d *destination) WriteManifest(ctx context.Context, identifier string, m registry.Manifest) error {
 	return d.host.writeManifest(ctx, d.repo, identifier, m)
+}
+
+// WriteReferrer stores m under its digest, and reports whether the registry's answer
+// names subject: it keeps m among the referrers of it.
+func (d *destination) WriteReferrer(ctx context.Context, digest, subject ref.Digest, m registry.Manifest) (bool, error) {
+	header, err := d.host.storeManifest(ctx, d.repo, digest.String(), m)
+	return err == nil && header.Get("OCI-Subject") == subject.String(), err
 }
 
 // UploadBlob sends a blob with two round trips: the upload session is opened beside
