@@ -252,8 +252,15 @@ func TestWaitersForAMountTakeOver(t *testing.T) {
 				next.ServeHTTP(w, r)
 			})
 			w := newWorld(t, distribution(t), down, nil)
-			f := fleetOf(w, 5, 1)
-			for _, r := range w.run(t.Context(), copy.Options{Images: -1}, f.actions...) {
+			actions := fleetOf(w, 5, 1).actions
+			if name == "refused" { // from the same upstream, whose verdict they would share
+				for i := range actions[1:] {
+					to := actions[i+1].To
+					actions[i+1] = actions[0]
+					actions[i+1].To = to
+				}
+			}
+			for _, r := range w.run(t.Context(), copy.Options{Images: -1}, actions...) {
 				if r.Action.To.Repository.Path == leader.Load() {
 					expect(t, r, plan.HasFailed)
 				} else {
