@@ -18,6 +18,7 @@ IMAGE_FLAGS ?= --load
 TEST_TOOLS := apt-tools bin/tools/crane bin/tools/regctl bin/tools/helm
 CRANE      := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGCTL     := github.com/regclient/regclient/cmd/regctl@v0.11.7
+REGSYNC    := github.com/regclient/regclient/cmd/regsync@v0.11.7
 HELM       := helm.sh/helm/v3/cmd/helm@v3.22.0
 
 export PATH := $(CURDIR)/bin/tools:$(PATH)
@@ -55,6 +56,15 @@ vet: ## Run go vet
 .PHONY: demo
 demo: build ## Mirror images from a registry to a local ECR, all on this machine
 	$(GO) run -tags $(TAGS) ./internal/demo
+
+# Other programs take part where they are on the PATH; `make bin/tools/regsync` installs one.
+#   make bench BENCH_FLAGS="--scale 0.1 --only W1,W2 --rounds 3 --peers="
+BENCH_FLAGS ?=
+
+.PHONY: bench
+bench: build ## Measure requests, time and memory beside a floor (docs/performance.md)
+	$(GO) build -tags $(TAGS) -o bin/ ./bench ./bench/launch
+	bin/bench --json bin/bench.json $(BENCH_FLAGS)
 
 .PHONY: image
 image: ## Build the container image (needs docker buildx)
@@ -94,6 +104,9 @@ bin/tools/crane: Makefile
 
 bin/tools/regctl: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(REGCTL) && touch $@
+
+bin/tools/regsync: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(REGSYNC) && touch $@
 
 bin/tools/helm: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(HELM) && touch $@

@@ -41,6 +41,8 @@ func (o *oneOrMore) UnmarshalJSON(raw []byte) error {
 const (
 	everything   = "*"
 	repositories = "arn:aws:ecr:*:*:repository/*"
+	bucket       = "arn:aws:s3:::example-bucket"
+	states       = bucket + "/ecr-mirror-sync/*"
 )
 
 // scope is every action the policies may allow, and the narrowest resource that AWS
@@ -49,6 +51,7 @@ var scope = map[string]string{
 	"tag:GetResources":                everything,
 	"ecr:GetAuthorizationToken":       everything,
 	"ecr:BatchCheckLayerAvailability": repositories,
+	"ecr:BatchDeleteImage":            repositories,
 	"ecr:BatchGetImage":               repositories,
 	"ecr:CompleteLayerUpload":         repositories,
 	"ecr:DescribeRepositories":        repositories,
@@ -60,6 +63,9 @@ var scope = map[string]string{
 	"ecr:TagResource":                 repositories,
 	"ecr:UntagResource":               repositories,
 	"ecr:UploadLayerPart":             repositories,
+	"s3:GetObject":                    states,
+	"s3:ListBucket":                   bucket,
+	"s3:PutObject":                    states,
 }
 
 var (
@@ -70,6 +76,7 @@ var (
 		"ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
 	}
 	readingLayers = []string{"ecr:GetDownloadUrlForLayer"}
+	pruning       = []string{"ecr:BatchDeleteImage", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}
 	tagging       = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:TagResource", "ecr:UntagResource"}
 )
 
@@ -86,6 +93,7 @@ func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
 		{"iam-policy-copy.json", slices.Concat([]string{"ecr:DescribeRepositories"}, comparing, pushing, readingLayers)},
 		{"iam-policy-sync.json", slices.Concat(discovery, comparing, pushing, readingLayers)},
 		{"iam-policy-track.json", tagging},
+		{"iam-policy-prune.json", pruning},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {

@@ -37,8 +37,13 @@ func Main(args []string, streams Streams) int {
 	defer stop()
 	code := exitOK
 	root := newRoot(streams, &code)
+	var profile profiling
+	profile.register(root)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if profileErr := profile.end(); err == nil {
+		err = profileErr
+	}
 	if err != nil {
 		code = codeOf(err)
 		for _, line := range problems(err) {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
 
 // The exit codes. 2 stays unused: a Go program that panics exits with it, and that must
@@ -72,20 +72,17 @@ func codeOf(err error) int {
 	return exitNothingDone
 }
 
-// codeOfResults is the exit code of a run: the worst of what happened decides.
-func codeOfResults(results []plan.Result, changesMatter bool) int {
-	count := map[plan.Status]int{}
-	for _, r := range results {
-		count[r.Status]++
-	}
-	switch {
-	case len(results) > 0 && count[plan.HasFailed] == len(results):
+// codeOfReport is the exit code of a run, or of a listing: the worst of what happened
+// decides.
+func codeOfReport(r report.Report, changesMatter bool) int {
+	switch o := r.Outcome(); {
+	case o.AllFailed:
 		return exitNothingDone
-	case count[plan.HasFailed]+count[plan.StaysBlocked] > 0:
+	case o.AnyFailed || o.AnyBlocked:
 		return exitSomeFailed
-	case count[plan.Pending] > 0:
+	case o.Pending:
 		return exitBudget
-	case changesMatter && count[plan.Planned] > 0:
+	case changesMatter && o.ChangesPlanned:
 		return exitChanges
 	}
 	return exitOK

@@ -290,6 +290,8 @@ type copyFlags struct {
 	requireReferrers bool
 	exitOnError      bool
 	maxErrors        int
+
+	prune pruneFlags // sync's alone
 }
 
 func (f *copyFlags) register(flags *pflag.FlagSet) {
@@ -365,5 +367,5 @@ func (f *copyFlags) check(dryRun bool) error {
 	case f.timeout < 0:
 		return usageErrorf("--timeout %s: expected 0 or more", f.timeout)
 	}
-	return nil
+	return f.prune.check()
 }

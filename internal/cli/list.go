@@ -64,11 +64,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 		return 0, ended(ctx, err)
 	}
 	listings := make([]report.Listed, 0, len(lines))
-	failed := 0
 	for _, l := range lines {
-		if l.Err != nil {
-			failed++
-		}
 		listings = append(listings, report.Listed{
 			Mirror:      l.Mirror.Name,
 			Source:      ref.Reference{Repository: l.Mirror.Upstream, Tag: l.Tag},
@@ -85,18 +81,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 	if err := c.print(r); err != nil {
 		return 0, err
 	}
-	return codeOfListing(len(listings), failed), nil
-}
-
-// codeOfListing is codeOfResults for a listing, whose rows can only be there or fail.
-func codeOfListing(rows, failed int) int {
-	switch failed {
-	case 0:
-		return exitOK
-	case rows:
-		return exitNothingDone
-	}
-	return exitSomeFailed
+	return codeOfReport(r, false), nil
 }
 
 // gate is what rules may command: the flags' patterns, and never a private ECR.

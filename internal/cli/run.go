@@ -14,6 +14,7 @@ import (
 // mirror is what copy and sync have in common: check, wire, plan, carry out, report.
 // What finder returns says what there is to mirror.
 func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
+	copying.prune.fill(c.settled.file.File.Prune, c.run.changed)
 	if err := copying.check(c.run.dryRun); err != nil {
 		return 0, err
 	}
@@ -37,13 +38,19 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
-	return c.execute(ctx, copying.exitCode, &mirror.Runner{
+	memory, pruning := copying.prune.open(ctx, w)
+	if some, ok := found.(*part); ok {
+		pruning.LeftOut = some.leavesOut
+	}
+	return c.execute(ctx, copying.exitCode, memory, &mirror.Runner{
 		Finder:    found,
 		Places:    w,
 		Gate:      c.gate(w),
 		Judge:     judge,
 		Platforms: platforms,
 		Recheck:   copying.recheck,
+		Pruning:   pruning,
+		Log:       c.log,
 		Copy: copy.Options{
 			Images:           c.settled.images,
 			RetryTimes:       copying.retryTimes,
@@ -58,17 +65,18 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 
 // execute plans and, unless it is a dry run, carries the plan out; then it prints what
 // came of it.
-func (c *command) execute(ctx context.Context, changesMatter bool, runner *mirror.Runner) (int, error) {
+func (c *command) execute(ctx context.Context, changesMatter bool, memory *memory, runner *mirror.Runner) (int, error) {
 	c.progress.Phase("planning")
 	p, err := runner.Plan(ctx)
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
+	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
 		c.log.Debug("planned", zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
 	}
 	if c.run.dryRun {
-		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), unchanged(p), changesMatter)
+		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), changesMatter)
 	}
 	c.progress.Phase("copying")
 	c.progress.Planned(p.Count(plan.Copy)+p.Count(plan.Update), bytesOf(p))
@@ -76,25 +84,17 @@ func (c *command) execute(ctx context.Context, changesMatter bool, runner *mirro
 	if err != nil {
 		c.log.Warn("closing the endpoints of the run", zap.Error(err))
 	}
-	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), results, false)
+	p.Warnings = append(p.Warnings, memory.keep(ctx, runner.Observed(results))...)
+	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), false)
 }
 
 // conclude prints the report and tells the exit code.
-func (c *command) conclude(r report.Report, results []plan.Result, changesMatter bool) (int, error) {
+func (c *command) conclude(r report.Report, changesMatter bool) (int, error) {
 	c.progress.Close()
 	if err := c.print(r); err != nil {
 		return 0, err
 	}
-	return codeOfResults(results, changesMatter), nil
-}
-
-// unchanged are the results of a plan that was not carried out.
-func unchanged(p plan.Plan) []plan.Result {
-	results := make([]plan.Result, 0, len(p.Actions))
-	for _, a := range p.Actions {
-		results = append(results, plan.Unchanged(a))
-	}
-	return results
+	return codeOfReport(r, changesMatter), nil
 }
 
 // bytesOf is what a plan would move at most.

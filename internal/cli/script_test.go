@@ -74,6 +74,7 @@ type stage struct {
 	api      *ecr.Client
 	upstream *upstream
 	held     chan struct{}
+	s3       string // where the bucket states is
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -97,7 +98,7 @@ func newStage(t *testing.T, script string) *stage {
 		}
 	}
 	local := ecrlocaltest.Start(t, opts...)
-	return &stage{t: t, ecr: local, api: ecr.NewFromConfig(local.AWSConfig("")), upstream: startUpstream(t)}
+	return &stage{t: t, ecr: local, api: ecr.NewFromConfig(local.AWSConfig("")), upstream: startUpstream(t), s3: startS3(t)}
 }
 
 // setup gives a script the environment of a machine with nothing on it but AWS keys.
@@ -114,6 +115,7 @@ func (s *stage) setup(env *testscript.Env) error {
 	env.Setenv("UPSTREAM", s.upstream.host)
 	env.Setenv("UPSTREAM_NAME", strings.ReplaceAll(s.upstream.host, ":", "-"))
 	env.Setenv("ECR", s.ecr.Host)
+	env.Setenv("AWS_ENDPOINT_URL_S3", s.s3)
 	shipped, err := filepath.Abs("../../docker")
 	if err != nil {
 		return err
@@ -156,6 +158,7 @@ func (s *stage) commands() map[string]command {
 		"sign":      s.sign,
 		"referrers": s.referrers,
 		"same-all":  s.sameAll,
+		"withdraw":  s.withdraw,
 	}
 }
 

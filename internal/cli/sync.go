@@ -31,6 +31,7 @@ is written last and read back.
   ecr-mirror-sync sync --config mirrors.yaml --only 'nginx|postgres' --insecure-policy
   ecr-mirror-sync sync --insecure-policy --platform linux/amd64,linux/arm64
   ECR_MIRROR_SYNC_SRC_CREDS=user:token ecr-mirror-sync sync --insecure-policy
+  ecr-mirror-sync sync --dry-run --state prune.json --prune-max 20 --prune-max-share 10% --insecure-policy
   ecr-mirror-sync sync --dry-run --exit-code -o markdown --insecure-policy >> "$GITHUB_STEP_SUMMARY"`,
 		Args: noArgs,
 	}
@@ -38,6 +39,7 @@ is written last and read back.
 	source.register(cmd.Flags())
 	copying.register(cmd.Flags())
 	subset.register(cmd.Flags())
+	copying.prune.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {

@@ -66,6 +66,19 @@ func problemCases() []struct{ name, text string } {
 		{"control characters", tags("  tags: \"a\\e[31m\\nb\"\n")},
 		{"long text", tags("  tags: " + strings.Repeat("a", 200) + "\n")},
 
+		// Pruning.
+		{"prune as a word", tags("  tags: 1.*\n  prune: yes\n")},
+		{"prune as a list", tags("  tags: 1.*\n  prune: [true]\n")},
+		{"docker-sync's name", tags("  tags: 1.*\n  purge: true\n")},
+		{"no grace", tags("  tags: 1.*\n  prune: {grace: 0s}\n")},
+		{"grace in days", tags("  tags: 1.*\n  prune: {grace: 7d}\n")},
+		{"prune with mode: higher", tags("  tags: {mode: higher}\n  prune: true\n")},
+		{"prune by default with mode: higher", head + "defaults: {prune: true}\nmirrors:\n- {name: m, from: quay.io/a, to: quay.io/b, tags: {mode: higher}}\n"},
+		{"no share", head + "prune: {maxShare: a tenth}\n"},
+		{"more than all", head + "prune: {maxShare: 110%}\n"},
+		{"no object", head + "prune: {state: s3://bucket/}\n"},
+		{"brakes in a mirror", tags("  tags: 1.*\n  prune: {max: 5}\n")},
+
 		// References to the environment.
 		{"reference where none is read", m("  from: docker.io/${REPO}\n" + to + latest)},
 		{"reference in a tag", tags("  tags: \"${TAG}\"\n")},

@@ -100,6 +100,7 @@ func (c *compiler) common(m *Mirror, path string) discover.Mirror {
 			Replace:   orElse(m.Replace, orElse(defaults.Replace, true)),
 			Referrers: orElse(m.Referrers, orElse(defaults.Referrers, true)),
 		},
+		Prune:  c.pruning(m, path),
 		Origin: discover.Origin{Kind: FromFile, Place: c.reader.place(path).line()},
 	}
 	if _, err := selection.Compile(each.Rules); err != nil {

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
 // A Config is what the files say, merged, checked and compiled.
@@ -26,6 +27,12 @@ type Config struct {
 // Mirrors returns the rules for single repositories, without their names. Those of
 // Patterns are known once the registries were listed.
 func (c *Config) Mirrors() []discover.Mirror { return mirrorsOf(c.Rules) }
+
+// MayWriteTo reports whether the mirror of a name, one that stands for what a registry
+// lists, may write to a repository.
+func (c *Config) MayWriteTo(name string, repo ref.Repository) bool {
+	return slices.ContainsFunc(c.Patterns, func(p Pattern) bool { return p.Name == name && p.MayWriteTo(repo) })
+}
 
 func mirrorsOf(rules []Rule) []discover.Mirror {
 	mirrors := make([]discover.Mirror, len(rules))

@@ -291,7 +291,7 @@ func (r *reader) text(n *node, is, path string) (string, bool) {
 		r.fail(path, err.Error(), g.expected)
 		return "", false
 	}
-	if is == "path" {
+	if is == "path" || is == "state" && !inBucket(n.value) {
 		return besides(n.at.File, n.value), true
 	}
 	return n.value, true

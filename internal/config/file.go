@@ -20,6 +20,7 @@ type File struct {
 	Registries       map[string]Registry `yaml:"registries" is:"host" doc:"How registries are spoken to, by host, as references write it."`
 	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
 	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
+	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
 	Mirrors          []Mirror            `yaml:"mirrors" aka:"images,tasks" doc:"What is mirrored where."`
 }
 
@@ -32,6 +33,7 @@ type Defaults struct {
 	ImmutableTags []string  `yaml:"immutableTags" is:"glob" doc:"Tags that never change upstream: once they are at the destination they are not compared any more."`
 	MinTags       *int      `yaml:"minTags" min:"0" max:"1000000" doc:"A mirror whose rules match fewer tags than this fails. 0 switches the guard off." default:"0"`
 	Schedule      *Schedule `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at a mirror." default:"the daemon's own interval"`
+	Prune         *Prune    `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more." default:"false"`
 }
 
 // A Registry is how one registry host is spoken to.
@@ -96,6 +98,7 @@ type Mirror struct {
 	Referrers *bool         `yaml:"referrers" doc:"Mirror signatures, SBOMs and attestations with each image." default:"defaults.referrers"`
 	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
 	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
+	Prune     *Prune        `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more. Keys that are not given here are those of defaults.prune." default:"defaults.prune"`
 }
 
 // From is what a mirror reads: one repository, or the repositories of a registry that

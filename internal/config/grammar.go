@@ -133,6 +133,12 @@ func tagGrammarOf(is string) grammar {
 		return grammar{noun: "an interval", expected: expectedDuration + ", at least 30s", check: checkInterval}
 	case "duration":
 		return grammar{noun: "a duration", expected: expectedDuration, check: checkDuration}
+	case "grace":
+		return grammar{noun: "a time to wait", expected: expectedDuration + ", above 0", check: checkGrace}
+	case "share":
+		return grammar{noun: "a share", expected: "a percentage such as 10%", check: checkShare, loose: true}
+	case "state":
+		return grammar{noun: "a file or an object in a bucket", expected: "the path of a file, or s3://BUCKET/KEY", check: checkState}
 	case "cron":
 		return grammar{noun: "a cron expression", expected: "minute, hour, day, month and weekday, or @hourly, @daily …", check: checkCron}
 	case "timeZone":

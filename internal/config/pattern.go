@@ -113,6 +113,12 @@ func (p Pattern) Matches(path string) bool {
 	return slices.ContainsFunc(p.match, func(e *regexp.Regexp) bool { return e.MatchString(path) })
 }
 
+// MayWriteTo reports whether a repository may be the destination of one that the
+// registry lists, before it was asked.
+func (p Pattern) MayWriteTo(repo ref.Repository) bool {
+	return slices.ContainsFunc(p.routes, func(way route) bool { return way.host == repo.Host })
+}
+
 // Expand returns a rule for each of the repositories that matches, and each destination,
 // by the repository's name. Repositories are the paths that the registry lists, without
 // the host and in the registry's order; repeats do not count.

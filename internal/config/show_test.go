@@ -124,12 +124,14 @@ func fileText(t *rapid.T) string {
 	maybe("  immutableTags: %s\n", "'*'", "[v*, 1.10]")
 	maybe("  minTags: %s\n", "0", "3")
 	maybe("  schedule: %s\n", schedules...)
+	maybe("  prune: %s\n", pruneForms...)
 	b.WriteString("registries:\n")
 	maybe("  quay.io: %s\n", "{}", "{credentials: none}", "{tls: {insecure: true}}", "{credentials: {token: '${HUB_USER}'}}", "{credentials: {authFile: a.json}, limits: {manifestWritesPerSecond: 0.5}}")
 	b.WriteString("discovery:\n")
 	maybe("  enabled: %s\n", "true", "false")
 	maybe("  ecr: %s\n", "[{}]", "[{account: 012345678901, regions: eu-west-1}, {prefixes: [a/b]}]")
 	maybe("allowedUpstreams: %s\n", "quay.io", "[quay.io, '*.gcr.io/a-*']")
+	maybe("prune: %s\n", "{max: 5}", "{max: 20, maxShare: 12.5%, state: s3://bucket/a/state.json}", "{state: state.json}")
 	b.WriteString("mirrors:\n")
 	for i := range rapid.IntRange(0, 4).Draw(t, "mirrors") {
 		fmt.Fprintf(&b, "- name: m%d\n", i)
@@ -140,7 +142,13 @@ func fileText(t *rapid.T) string {
 		} else {
 			fmt.Fprintf(&b, "  from: quay.io/a%d\n  to: [r%d.example.com/x, r%d.example.com/y]\n", i, i, i)
 		}
-		fmt.Fprintf(&b, "  tags: %s\n", rapid.SampledFrom(tagForms).Draw(t, "tags"))
+		tags := rapid.SampledFrom(tagForms).Draw(t, "tags")
+		fmt.Fprintf(&b, "  tags: %s\n", tags)
+		if strings.Contains(tags, "higher") {
+			b.WriteString("  prune: false\n")
+		} else {
+			maybe("  prune: %s\n", pruneForms...)
+		}
 		maybe("  replace: %s\n", "true", "false")
 		maybe("  schedule: %s\n", schedules...)
 	}
@@ -148,9 +156,10 @@ func fileText(t *rapid.T) string {
 }
 
 var (
-	schedules = []string{"5m", "'@daily'", "0 3 * * *", "{interval: 1h}", "{cron: '@weekly', timeZone: Europe/Berlin}"}
-	mappings  = []string{"prefix: a/b", "regex: '^a', replacement: ''", "regex: '(.)', replacement: '${1}x'", "template: '{{.Name}}'"}
-	tagForms  = []string{
+	schedules  = []string{"5m", "'@daily'", "0 3 * * *", "{interval: 1h}", "{cron: '@weekly', timeZone: Europe/Berlin}"}
+	mappings   = []string{"prefix: a/b", "regex: '^a', replacement: ''", "regex: '(.)', replacement: '${1}x'", "template: '{{.Name}}'"}
+	pruneForms = []string{"true", "false", "{}", "{enabled: false, grace: 36h}", "{protect: [keep-*, 1.10], keepAtLeast: 0}", "{keepAtLeast: 3, grace: 1h}"}
+	tagForms   = []string{
 		"1.10", "[no, 012, 'a*', 'semver: ^1 || 2', 'regex: \\d+']", "{newest: 3, newestBy: created, exclude: 1.*}",
 		"{globs: '*', major: 0, minor: 0, minTags: 0, prerelease: true, floating: true, strict: true}",
 		"{globs: '*', not: [a, 'semver: ^1'], keep: ['!*-rc*', 'regex: a b', 1.10]}", "['!1.*', '!regex: x', y]",

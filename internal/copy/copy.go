@@ -211,7 +211,7 @@ func interrupted(err error) bool {
 // waitsForPerson reports whether the destination's tag became something that is not
 // this run's to overwrite.
 func waitsForPerson(err error) bool {
-	_, meanwhile := errors.AsType[*changedMeanwhile](err)
+	_, meanwhile := errors.AsType[*ChangedMeanwhile](err)
 	return meanwhile || errors.Is(err, failure.ErrImmutable)
 }
 

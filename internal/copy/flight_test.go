@@ -203,7 +203,7 @@ func TestOutlast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reason := errors.New("SIGTERM")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		lasting, stop := outlast(ctx, 10*time.Second)
+		lasting, stop := Outlast(ctx, 10*time.Second)
 		defer stop()
 		time.Sleep(time.Hour)
 		if lasting.Err() != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// changedMeanwhile says that a tag is no longer what the plan saw. Registries have no
+// ChangedMeanwhile says that a tag is no longer what the plan saw. Registries have no
 // compare-and-swap, so a look just before the write is the best there is.
-type changedMeanwhile struct {
-	tag        ref.Reference
-	was, isNow ref.Digest
+type ChangedMeanwhile struct {
+	Tag        ref.Reference
+	Was, IsNow ref.Digest // "" where it was, or is, absent
 }
 
-func (e *changedMeanwhile) Error() string {
-	return fmt.Sprintf("changed meanwhile: %s was %s and is %s", e.tag, orAbsent(e.was), orAbsent(e.isNow))
+func (e *ChangedMeanwhile) Error() string {
+	return fmt.Sprintf("changed meanwhile: %s was %s and is %s", e.Tag, orAbsent(e.Was), orAbsent(e.IsNow))
 }
 
 func orAbsent(d ref.Digest) string {
@@ -42,7 +42,7 @@ func (e *unsettledError) Unwrap() error { return e.err }
 // needsTag looks at the tag. It is false where the tag is in sync already, which
 // another run may have brought about: writing what is there would only trip over
 // registries that refuse even the same digest for an immutable tag. The error is
-// *changedMeanwhile where the tag is neither that nor what the plan saw.
+// *ChangedMeanwhile where the tag is neither that nor what the plan saw.
 func (j *job) needsTag(ctx context.Context) (bool, error) {
 	a := j.action
 	now, err := j.target.Resolve(ctx, ref.Reference{Repository: a.To.Repository, Tag: a.To.Tag})
@@ -59,7 +59,7 @@ func (j *job) needsTag(ctx context.Context) (bool, error) {
 	case a.Have:
 		return true, nil
 	}
-	return false, &changedMeanwhile{tag: a.To, was: a.Have, isNow: now.Digest}
+	return false, &ChangedMeanwhile{Tag: a.To, Was: a.Have, IsNow: now.Digest}
 }
 
 // tag is the second phase: with all content in place it lets the tag point at it, and
@@ -84,7 +84,7 @@ func (j *job) tag(ctx context.Context, root registry.Manifest) (wrote bool, err 
 // second attempt at an immutable tag is even refused. What counts is what the tag
 // serves, byte for byte, also when the run has ended in the middle of the write.
 func (j *job) settle(ctx context.Context, writeErr error) error {
-	ctx, cancel := outlast(ctx, lastLook)
+	ctx, cancel := Outlast(ctx, LastLook)
 	defer cancel()
 	served, err := j.served(ctx)
 	switch {
@@ -119,12 +119,12 @@ func (j *job) tagError(op string, err error) error {
 	return &registry.Error{Op: op, Side: registry.SideTarget, Ref: j.action.To, Err: err}
 }
 
-// lastLook is how long a tag that was being written is still looked at when the run has
+// LastLook is how long a tag that was being changed is still looked at when the run has
 // ended. It has to fit into what is left between SIGTERM and SIGKILL.
-const lastLook = 10 * time.Second
+const LastLook = 10 * time.Second
 
-// outlast returns a context that goes on for the given time after ctx has ended.
-func outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+// Outlast returns a context that goes on for the given time after ctx has ended.
+func Outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
 	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		time.AfterFunc(grace, func() { cancel(context.Cause(ctx)) })

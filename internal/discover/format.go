@@ -77,7 +77,7 @@ func Format(spec Spec, keys Keys) (map[string]string, error) {
 	if platforms := formatPlatforms(spec.Platforms); platforms != "" {
 		tags[keys.Platforms] = platforms
 	}
-	if options := strings.Join(append(formatNarrowing(spec.Rules), formatSwitches(spec)...), " "); options != "" {
+	if options := strings.Join(slices.Concat(formatNarrowing(spec.Rules), formatSwitches(spec), formatPrune(spec.Prune)), " "); options != "" {
 		tags[keys.Options] = options
 	}
 	for key, value := range tags {

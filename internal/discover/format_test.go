@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -83,8 +84,19 @@ func specs() *rapid.Generator[discover.Spec] {
 				{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm", Variant: "v7"}, {OS: "windows", Architecture: "amd64"},
 			}), 0, 3, rapid.ID).Draw(t, "platforms")},
 			Options: discover.Options{Replace: rapid.Bool().Draw(t, "replace"), Referrers: rapid.Bool().Draw(t, "referrers")},
+			Prune:   prunes(t, rules.Mode),
 		}
 	})
+}
+
+// prunes draws what upstream-options says about pruning.
+func prunes(t *rapid.T, mode discover.Mode) discover.Prune {
+	return discover.Prune{
+		On:          mode != discover.ModeHigher && rapid.Bool().Draw(t, "prune"),
+		Protect:     rapid.SliceOfN(rapid.SampledFrom([]string{"stable", "keep-*"}), 0, 2).Draw(t, "protect"),
+		KeepAtLeast: rapid.IntRange(0, 9).Draw(t, "keep-at-least"),
+		Grace:       time.Duration(rapid.Int64Range(0, 999_999).Draw(t, "grace")) * time.Second,
+	}
 }
 
 // terms draws rules as far as upstream-tags says them, long enough to be continued.

@@ -24,6 +24,7 @@ type Mirror struct {
 	Rules     Rules
 	Platforms Platforms
 	Options   Options
+	Prune     Prune
 	Origin    Origin
 	Tags      Mutability // which tags of Target may be overwritten
 }

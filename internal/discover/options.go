@@ -17,6 +17,7 @@ type option struct {
 	repeats  bool
 	set      func(value span, rules *Rules, options *Options) bool
 	add      func(value span, rules *Rules) error
+	prune    func(value span, prune *Prune) bool // in place of set
 }
 
 const (
@@ -26,7 +27,7 @@ const (
 )
 
 // options is what upstream-options understands, in the order in which it is printed.
-var options = []option{
+var options = append([]option{
 	{name: "keep", expected: expectedFilter, repeats: true, add: addKeep},
 	{name: "prerelease", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Prerelease) }},
 	{name: "floating", expected: expectedBool, set: func(v span, r *Rules, _ *Options) bool { return setBool(v, &r.Floating) }},
@@ -40,14 +41,14 @@ var options = []option{
 	{name: "mutable", expected: expectedGlob, repeats: true, set: func(v span, r *Rules, _ *Options) bool { return addGlob(v, &r.Mutable) }},
 	{name: "replace", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Replace) }},
 	{name: "referrers", expected: expectedBool, set: func(v span, _ *Rules, o *Options) bool { return setBool(v, &o.Referrers) }},
-}
+}, pruneOptions()...)
 
-// parseOptions reads "key=value key=value" into the rules and options it speaks of.
-func parseOptions(value span, rules *Rules, switches *Options) error {
+// parseOptions reads "key=value key=value" into what it speaks of.
+func parseOptions(value span, spec *Spec) error {
 	var problems []error
 	seen := make(map[string]bool)
 	for _, field := range value.fields() {
-		if err := parseOption(field, seen, rules, switches); err != nil {
+		if err := parseOption(field, seen, spec); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -57,7 +58,7 @@ func parseOptions(value span, rules *Rules, switches *Options) error {
 	return errors.Join(problems...)
 }
 
-func parseOption(field span, seen map[string]bool, rules *Rules, switches *Options) error {
+func parseOption(field span, seen map[string]bool, spec *Spec) error {
 	name, value, found := field.cut('=')
 	known, ok := optionNamed(name.String())
 	switch {
@@ -70,12 +71,20 @@ func parseOption(field span, seen map[string]bool, rules *Rules, switches *Optio
 	}
 	seen[known.name] = true
 	if known.add != nil {
-		return known.add(value, rules)
+		return known.add(value, &spec.Rules)
 	}
-	if !known.set(value, rules, switches) {
+	if !known.read(value, spec) {
 		return value.problem(known.expected, "%q is no value for %s", value, known.name)
 	}
 	return nil
+}
+
+// read puts a value where it belongs, and reports whether it is one.
+func (o option) read(value span, spec *Spec) bool {
+	if o.prune != nil {
+		return o.prune(value, &spec.Prune)
+	}
+	return o.set(value, &spec.Rules, &spec.Options)
 }
 
 func optionNamed(name string) (option, bool) {

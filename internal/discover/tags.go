@@ -16,6 +16,7 @@ type Spec struct {
 	Rules     Rules
 	Platforms Platforms
 	Options   Options
+	Prune     Prune
 }
 
 // FromTags reads the resource tags of one repository. tags may hold other people's
@@ -38,14 +39,14 @@ func FromTags(tags map[string]string, keys Keys) (Spec, []string, error) {
 	problems = append(problems, err)
 	spec.Platforms, err = parsePlatforms(newSpan(keys.Platforms, tags[keys.Platforms]))
 	problems = append(problems, err)
-	err = parseOptions(newSpan(keys.Options, tags[keys.Options]), &spec.Rules, &spec.Options)
-	problems = append(problems, err)
+	said := newSpan(keys.Options, tags[keys.Options])
+	problems = append(problems, parseOptions(said, &spec), checkPrune(spec, said))
 
 	warnings := keys.nearMisses(tags)
 	if err := errors.Join(problems...); err != nil {
 		return Spec{Upstream: spec.Upstream}, warnings, err
 	}
-	return spec, append(warnings, idle(spec.Rules, keys)...), nil
+	return spec, slices.Concat(warnings, idle(spec.Rules, keys), idlePrune(spec.Prune, keys)), nil
 }
 
 func parseImage(tags map[string]string, keys Keys) (ref.Repository, error) {

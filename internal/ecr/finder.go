@@ -290,7 +290,7 @@ func (f *Finder) finding(region string, repo repository) discover.Finding {
 		return discover.Finding{Mirror: m, Err: repo.err}
 	}
 	spec, warnings, err := discover.FromTags(repo.tags, f.opts.Keys)
-	m.Upstream, m.Rules, m.Platforms, m.Options = spec.Upstream, spec.Rules, spec.Platforms, spec.Options
+	m.Upstream, m.Rules, m.Platforms, m.Options, m.Prune = spec.Upstream, spec.Rules, spec.Platforms, spec.Options, spec.Prune
 	return discover.Finding{Mirror: m, Err: err, Warnings: warnings}
 }
 

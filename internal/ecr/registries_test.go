@@ -427,6 +427,7 @@ func TestSharedHostIsNotGuessed(t *testing.T) {
 		"Snapshot":      func() error { _, err := target.Snapshot(t.Context(), repo, nil); return err },
 		"ReadManifests": func() error { _, err := target.ReadManifests(t.Context(), repo, nil); return err },
 		"Repositories":  func() error { _, err := collect(registries.Repositories(t.Context(), server.Host)); return err },
+		"DeleteTag":     func() error { return target.DeleteTag(t.Context(), repo.Tagged("1")) },
 	} {
 		want := fmt.Sprintf("%s is the registry of account %s in us-east-1 and also of account %s in eu-west-1", server.Host, account, account)
 		if err := ask(); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, registry.ErrUnsupported) {

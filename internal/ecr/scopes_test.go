@@ -105,6 +105,9 @@ func TestSeveralAccounts(t *testing.T) {
 		if _, err := target.ReadManifests(t.Context(), repo, []ref.Digest{ref.Digest("sha256:" + strings.Repeat("0", 64))}); err != nil {
 			t.Errorf("ReadManifests of %s: %v", repo, err)
 		}
+		if err := target.DeleteTag(t.Context(), repo.Tagged("1.0")); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("DeleteTag of %s: %v", repo, err)
+		}
 		if all, err := collect(registries.Repositories(t.Context(), repo.Host)); err != nil || len(all) != 1 {
 			t.Errorf("Repositories of %s: %v, %v", repo, all, err)
 		}

@@ -179,6 +179,10 @@ func (l sdkLog) Logf(class logging.Classification, format string, args ...any) {
 // Region is the Region of the AWS configuration, or DefaultRegion.
 func (s *Session) Region() string { return s.base.Region }
 
+// Config returns the AWS configuration of the session, with its credentials and its
+// patience, for clients of other services.
+func (s *Session) Config() aws.Config { return s.base.Copy() }
+
 // Endpoint is where ECR's API is instead of at AWS, as with an emulator or a VPC
 // endpoint; "" means at AWS. Where it is set, registry hosts need not look like ECR's.
 func (s *Session) Endpoint() string {

@@ -218,7 +218,7 @@ func (s *dockerSync) image(image *value) {
 		m.texts("to", textsOf(to), targets, to...)
 		tags.write(m)
 		if purged {
-			note(purge, Lost, "tags that upstream no longer has stay at the destination", "nothing is removed yet")
+			tags.prune(m, purge)
 		}
 		s.sources, s.targets = append(s.sources, source), append(s.targets, to...)
 		for _, v := range append(to, source) {
@@ -327,6 +327,26 @@ func newTagChoice(image *value) *tagChoice {
 		c.changing = append(c.changing, plain)
 	}
 	return c
+}
+
+// prune writes that what is not chosen is removed. docker-sync spares the tags that it
+// ignores, and those that are mutable by their very name.
+func (c *tagChoice) prune(m *section, purge *value) {
+	protect := slices.Clone(c.exclude)
+	for _, tag := range c.changing {
+		if !strings.Contains(tag, "*") && !slices.Contains(protect, tag) {
+			protect = append(protect, tag)
+		}
+	}
+	const what = "tags that are not chosen are reported until --prune-max, --prune-max-share and --state are given, and go once they have been so for a week"
+	const why = "docker-sync removes them at once, with every tag of the same image"
+	if len(protect) == 0 {
+		m.flag("prune", true, purge).note(purge, Changed, what, why)
+		return
+	}
+	rules := m.section("prune", purge)
+	rules.texts("protect", protect, purge)
+	rules.note(purge, Changed, what, why)
 }
 
 // listed returns the texts of a list, each once. Its empty items say nothing.

@@ -13,6 +13,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/selection"
@@ -24,6 +25,9 @@ type gathered struct {
 	wanted   []plan.Wanted
 	warnings []string
 	err      error
+
+	besides *prune.Listing // what the target holds besides, where the mirror prunes
+	listErr error          // why that is not known
 }
 
 // gather asks both sides of every mirror what they hold: one HEAD upstream for each
@@ -52,15 +56,20 @@ func (r *Runner) gatherOne(ctx context.Context, m discover.Mirror, heads *semaph
 	if s.err != nil || len(s.picks) == 0 {
 		return out
 	}
-	out.wanted = r.compare(ctx, m, s.picks, heads)
+	var held map[string]ref.Descriptor
+	out.wanted, held = r.compare(ctx, m, s.picks, heads)
 	if !m.Platforms.All() {
 		out.warnings = append(out.warnings, r.selectPlatforms(ctx, m, out.wanted)...)
+	}
+	if m.Prune.On {
+		out.besides, out.listErr = r.besides(ctx, m, out.wanted, held, s.considered)
 	}
 	return out
 }
 
-// compare asks both sides at once about the picks of one mirror.
-func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selection.Pick, heads *semaphore.Weighted) []plan.Wanted {
+// compare asks both sides at once about the picks of one mirror. It returns also what the
+// target said, which may be more than it was asked.
+func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selection.Pick, heads *semaphore.Weighted) ([]plan.Wanted, map[string]ref.Descriptor) {
 	wanted := make([]plan.Wanted, len(picks))
 	var held map[string]ref.Descriptor
 	var targetErr error
@@ -95,7 +104,7 @@ func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selecti
 		w := &wanted[i]
 		w.Have, w.TargetErr = held[w.Tag].Digest, targetErr
 	}
-	return wanted
+	return wanted, held
 }
 
 // upstream resolves one pick. What its digest turns out to be is what will be compared,

@@ -15,6 +15,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/selection"
@@ -31,7 +32,7 @@ type Judge interface {
 	Allow(ctx context.Context, r ref.Reference) error
 }
 
-// Runner carries out one run. All fields but Platforms, Gate, Judge and Log are
+// Runner carries out one run. All fields but Platforms, Gate, Judge, Pruning and Log are
 // required; Judge only for planning.
 type Runner struct {
 	Finder Finder
@@ -50,9 +51,12 @@ type Runner struct {
 	// Recheck compares also the tags that rules declare immutable.
 	Recheck bool
 
+	Pruning Pruning
+
 	Log *zap.Logger
 
-	library *copy.Library
+	library  *copy.Library
+	observed []prune.Observation // by the plan
 }
 
 // Concurrency of planning. The transports limit the requests at one host; these bound
@@ -71,6 +75,8 @@ type selected struct {
 	dropped  []selection.Dropped // only where they are asked for: upstreams have thousands of tags
 	warnings []string
 	err      error
+
+	considered considered // only where the mirror prunes
 }
 
 // mirrors discovers, and sorts findings into mirrors to follow and those whose rows say
@@ -138,6 +144,9 @@ func (r *Runner) selectOne(ctx context.Context, m discover.Mirror) selected {
 	s.picks, s.err = result.Picks, result.Err
 	if r.Explain {
 		s.dropped = result.Dropped
+	}
+	if m.Prune.On {
+		s.considered = considered{upstream: input.Upstream, listed: input.UpstreamListed, dropped: result.Dropped}
 	}
 	for _, w := range result.Warnings {
 		s.warnings = append(s.warnings, fmt.Sprintf("%s: %s of %s", named(m), w, m.Upstream))
@@ -259,7 +268,8 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 	}
 	r.library = copy.NewLibrary(readsAtOnce)
 	var wanted []plan.Wanted
-	for _, g := range r.gather(ctx, follow) {
+	all := r.gather(ctx, follow)
+	for _, g := range all {
 		warnings = append(warnings, g.warnings...)
 		if g.err != nil {
 			stopped = append(stopped, plan.MirrorStopped(g.mirror, g.err))
@@ -268,6 +278,7 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 	}
 	p := plan.Build(wanted, stopped, warnings)
 	r.refine(ctx, &p)
+	p = r.decidePrune(ctx, p, all, stopped)
 	if ctx.Err() != nil {
 		return plan.Plan{}, context.Cause(ctx)
 	}
@@ -275,7 +286,7 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 }
 
 // Sync carries out a plan that Plan made, and returns one result for each action, in
-// the plan's order. Its error is that of closing what was opened; what became of the
+// the plan's order. Tags are removed once everything is copied. Its error is that of closing what was opened; what became of the
 // actions is in the results.
 func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	if r.library == nil {
@@ -283,7 +294,9 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	}
 	copier := copy.New(r.Places, r.library, r.Copy)
 	results := copier.Run(ctx, p)
-	return results, copier.Close()
+	err := copier.Close()
+	r.remove(ctx, results)
+	return results, err
 }
 
 // ManifestsRead is how many manifests the run has read from upstream: zero where

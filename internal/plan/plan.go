@@ -25,18 +25,24 @@ type Verb string
 // planned: trying again may help, or correcting what the reason names. Present was not
 // compared: the tag is at the destination, and its rule says that it never changes.
 // Drifted differs from upstream, and its rule says to leave it as it is.
+// Prune removes a tag that no rule wants; Stale leaves such a tag, and says why.
 const (
 	Copy    Verb = "copy"
 	Update  Verb = "update"
 	InSync  Verb = "in-sync"
 	Present Verb = "present"
 	Drifted Verb = "drifted"
+	Prune   Verb = "prune"
+	Stale   Verb = "stale"
 	Blocked Verb = "blocked"
 	Failed  Verb = "failed"
 )
 
-// Writes reports whether the verb changes the destination.
+// Writes reports whether the verb puts an image and its tag at the destination.
 func (v Verb) Writes() bool { return v == Copy || v == Update }
+
+// Changes reports whether the verb changes the destination.
+func (v Verb) Changes() bool { return v.Writes() || v == Prune }
 
 // Action is one line of a plan: do Verb, so that To holds Want.
 type Action struct {
@@ -193,6 +199,13 @@ func refuseClashes(sorted []Action) {
 	}
 }
 
+// Add returns the plan with more actions in their places.
+func (p Plan) Add(more []Action) Plan {
+	p.Actions = slices.Concat(p.Actions, more)
+	slices.SortStableFunc(p.Actions, byDestination)
+	return p
+}
+
 // Count returns how many actions have the verb.
 func (p Plan) Count(v Verb) int {
 	n := 0
@@ -204,8 +217,10 @@ func (p Plan) Count(v Verb) int {
 	return n
 }
 
-// Changes reports whether carrying the plan out would write anything.
-func (p Plan) Changes() bool { return p.Count(Copy)+p.Count(Update) > 0 }
+// Changes reports whether carrying the plan out would change anything.
+func (p Plan) Changes() bool {
+	return slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Verb.Changes() })
+}
 
 // Status is what came of an action.
 type Status string
@@ -218,6 +233,8 @@ const (
 	StaysInSync  Status = "in-sync"
 	StaysPresent Status = "present"
 	StaysDrifted Status = "drifted"
+	Pruned       Status = "pruned"
+	StaysStale   Status = "stale"
 	StaysBlocked Status = "blocked"
 	HasFailed    Status = "failed"
 	Planned      Status = "planned"
@@ -235,8 +252,11 @@ type Result struct {
 	Err       error
 }
 
-// Unchanged is the result of an action that writes nothing, or of any in a dry run.
+// Unchanged is the result of an action that changes nothing, or of any in a dry run.
 func Unchanged(a Action) Result {
-	status := map[Verb]Status{InSync: StaysInSync, Present: StaysPresent, Drifted: StaysDrifted, Blocked: StaysBlocked, Failed: HasFailed, Copy: Planned, Update: Planned}[a.Verb]
+	status := map[Verb]Status{
+		InSync: StaysInSync, Present: StaysPresent, Drifted: StaysDrifted, Stale: StaysStale, Blocked: StaysBlocked, Failed: HasFailed,
+		Copy: Planned, Update: Planned, Prune: Planned,
+	}[a.Verb]
 	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
 }

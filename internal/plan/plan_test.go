@@ -293,9 +293,34 @@ func TestCountAndChanges(t *testing.T) {
 	}
 }
 
+func TestAdd(t *testing.T) {
+	many, failed := several()
+	p := plan.Build(many, failed, []string{"remark"})
+	before := slices.Clone(p.Actions)
+	old := plan.Action{Verb: plan.Prune, To: many[0].Mirror.Target.Tagged("0.1"), Have: digestA}
+	more := p.Add([]plan.Action{old})
+	if !slices.IsSortedFunc(more.Actions, func(a, b plan.Action) int { return strings.Compare(a.To.String(), b.To.String()) }) {
+		t.Errorf("not in order: %v", more.Actions)
+	}
+	if len(more.Actions) != len(before)+1 || more.Count(plan.Prune) != 1 || len(more.Warnings) != 1 {
+		t.Errorf("it became %+v", more)
+	}
+	if diff := cmp.Diff(before, p.Actions, cmpopts.EquateErrors()); diff != "" {
+		t.Errorf("the plan itself changed (-before +after):\n%s", diff)
+	}
+	if only := (plan.Plan{}).Add([]plan.Action{old}); !only.Changes() {
+		t.Error("a plan that removes a tag has no changes")
+	}
+	old.Verb = plan.Stale
+	if only := (plan.Plan{}).Add([]plan.Action{old}); only.Changes() {
+		t.Error("a plan that leaves a tag has changes")
+	}
+}
+
 func TestUnchanged(t *testing.T) {
 	for verb, want := range map[plan.Verb]plan.Status{
 		plan.Copy: plan.Planned, plan.Update: plan.Planned, plan.InSync: plan.StaysInSync,
+		plan.Present: plan.StaysPresent, plan.Prune: plan.Planned, plan.Stale: plan.StaysStale,
 		plan.Blocked: plan.StaysBlocked, plan.Failed: plan.HasFailed,
 	} {
 		a := plan.Action{Verb: verb, Reason: "why", Err: failure.ErrDenied}

@@ -17,6 +17,7 @@ var (
 	ErrImmutable   = failure.ErrImmutable
 	ErrReadOnly    = failure.ErrReadOnly
 	ErrUnsupported = failure.ErrUnsupported
+	ErrForbidden   = failure.ErrForbidden
 	ErrPermanent   = failure.ErrPermanent
 	ErrCorrupt     = failure.ErrCorrupt
 	ErrStalled     = failure.ErrStalled

@@ -8,15 +8,22 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
-// ReadOnly returns t without its ability to be written to: OpenDestination answers
-// ErrReadOnly. A dry run is given such a target, so that it cannot write whatever the
-// code above it does.
+// ReadOnly returns t without its ability to be written to: OpenDestination and DeleteTag
+// answer ErrReadOnly. A dry run is given such a target, so that it cannot write whatever
+// the code above it does.
 func ReadOnly(t Target) Target { return readOnly{t} }
 
 type readOnly struct{ Target }
 
 func (readOnly) OpenDestination(context.Context, ref.Repository) (imagetypes.ImageDestination, error) {
 	return nil, ErrReadOnly
+}
+
+// DeleteTag is refused, and LastTagDeletes still answered.
+func (readOnly) DeleteTag(context.Context, ref.Reference) error { return ErrReadOnly }
+
+func (r readOnly) LastTagDeletes(repo ref.Repository) (bool, error) {
+	return LastTagDeletes(r.Target, repo)
 }
 
 // Snapshot and ReadManifests pass the wrapped target's abilities on, which embedding

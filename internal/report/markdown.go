@@ -76,8 +76,8 @@ func writeMarkdownRow(b *strings.Builder, cells []string) {
 // urgency orders statuses by who has to look at them.
 func urgency(s Status) int {
 	order := []Status{
-		StatusFailed, StatusBlocked, StatusNotDone, StatusDrifted, StatusUpdated, StatusCopied,
-		StatusWouldUpdate, StatusWouldCopy, StatusListed, StatusInSync, StatusPresent, StatusLeftOut,
+		StatusFailed, StatusBlocked, StatusNotDone, StatusDrifted, StatusPruned, StatusUpdated, StatusCopied,
+		StatusWouldPrune, StatusWouldUpdate, StatusWouldCopy, StatusStale, StatusListed, StatusInSync, StatusPresent, StatusLeftOut,
 	}
 	return slices.Index(order, s)
 }

@@ -79,7 +79,7 @@ type Referrers struct {
 type Status string
 
 // The statuses. Only an unfinished run has StatusNotDone, only a dry run
-// StatusWouldCopy and StatusWouldUpdate, and only a listing StatusListed and
+// StatusWouldCopy, StatusWouldUpdate and StatusWouldPrune, and only a listing StatusListed and
 // StatusLeftOut.
 const (
 	StatusCopied      Status = "copied"
@@ -87,11 +87,14 @@ const (
 	StatusInSync      Status = "in-sync"
 	StatusPresent     Status = "present"
 	StatusDrifted     Status = "drifted"
+	StatusPruned      Status = "pruned"
+	StatusStale       Status = "stale"
 	StatusBlocked     Status = "blocked"
 	StatusFailed      Status = "failed"
 	StatusNotDone     Status = "not-done"
 	StatusWouldCopy   Status = "would-copy"
 	StatusWouldUpdate Status = "would-update"
+	StatusWouldPrune  Status = "would-prune"
 	StatusListed      Status = "listed"
 	StatusLeftOut     Status = "left-out"
 )
@@ -109,6 +112,8 @@ func (s Status) String() string {
 		return "would copy"
 	case StatusWouldUpdate:
 		return "would update"
+	case StatusWouldPrune:
+		return "would prune"
 	default:
 		return string(s)
 	}
@@ -186,7 +191,7 @@ func assemble(kind Kind, run Run, rows []Row, warnings []string) Report {
 
 // unreached is the result of an action that the run never came to.
 func unreached(a plan.Action) plan.Result {
-	if !a.Verb.Writes() {
+	if !a.Verb.Changes() {
 		return plan.Unchanged(a)
 	}
 	return plan.Result{Action: a, Status: plan.Pending, Reason: "the run ended before its turn"}
@@ -231,6 +236,10 @@ func statusOf(result plan.Result) Status {
 		return StatusPresent
 	case plan.StaysDrifted:
 		return StatusDrifted
+	case plan.Pruned:
+		return StatusPruned
+	case plan.StaysStale:
+		return StatusStale
 	case plan.StaysBlocked:
 		return StatusBlocked
 	case plan.Pending:
@@ -245,10 +254,14 @@ func statusOf(result plan.Result) Status {
 }
 
 func planned(v plan.Verb) Status {
-	if v == plan.Update {
+	switch v {
+	case plan.Update:
 		return StatusWouldUpdate
+	case plan.Prune:
+		return StatusWouldPrune
+	default:
+		return StatusWouldCopy
 	}
-	return StatusWouldCopy
 }
 
 // held is what the destination's tag holds after the row, or would. Where a write was
@@ -256,10 +269,10 @@ func planned(v plan.Verb) Status {
 // somebody else made of it meanwhile: that is not known.
 func held(s Status, a plan.Action) ref.Digest {
 	switch s {
-	case StatusCopied, StatusUpdated, StatusInSync, StatusPresent, StatusWouldCopy, StatusWouldUpdate:
-		return a.Want
+	case StatusCopied, StatusUpdated, StatusInSync, StatusPresent, StatusWouldCopy, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
+		return a.Want // nothing, where the tag is pruned
 	case StatusFailed, StatusBlocked:
-		if a.Verb.Writes() {
+		if a.Verb.Changes() {
 			return ""
 		}
 		return a.Have
@@ -320,11 +333,14 @@ type Totals struct {
 	InSync      int   `json:"inSync"`
 	Present     int   `json:"present"`
 	Drifted     int   `json:"drifted"`
+	Pruned      int   `json:"pruned"`
+	Stale       int   `json:"stale"`
 	Blocked     int   `json:"blocked"`
 	Failed      int   `json:"failed"`
 	Pending     int   `json:"notDone"`
 	WouldCopy   int   `json:"wouldCopy"`
 	WouldUpdate int   `json:"wouldUpdate"`
+	WouldPrune  int   `json:"wouldPrune"`
 	Listed      int   `json:"listed"`
 	LeftOut     int   `json:"leftOut"`
 	Incomplete  int   `json:"incomplete"` // rows with referrers that could not be mirrored
@@ -359,6 +375,10 @@ func (t *Totals) count(s Status) *int {
 		return &t.Present
 	case StatusDrifted:
 		return &t.Drifted
+	case StatusPruned:
+		return &t.Pruned
+	case StatusStale:
+		return &t.Stale
 	case StatusBlocked:
 		return &t.Blocked
 	case StatusNotDone:
@@ -367,6 +387,8 @@ func (t *Totals) count(s Status) *int {
 		return &t.WouldCopy
 	case StatusWouldUpdate:
 		return &t.WouldUpdate
+	case StatusWouldPrune:
+		return &t.WouldPrune
 	case StatusLeftOut:
 		return &t.LeftOut
 	case StatusListed:
@@ -383,7 +405,7 @@ type Outcome struct {
 	AnyFailed      bool
 	AllFailed      bool // there are rows, and every one failed
 	AnyBlocked     bool
-	ChangesPlanned bool // a dry run that would write
+	ChangesPlanned bool // a dry run of what would change something
 	Pending        bool // rows that the run had no time for
 	Interrupted    bool
 	BudgetUsedUp   bool
@@ -396,7 +418,7 @@ func (r Report) Outcome() Outcome {
 		AnyFailed:      t.Failed > 0,
 		AllFailed:      t.Failed > 0 && t.Failed == t.Images,
 		AnyBlocked:     t.Blocked > 0,
-		ChangesPlanned: t.WouldCopy+t.WouldUpdate > 0,
+		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune > 0,
 		Pending:        t.Pending > 0,
 		Interrupted:    r.Interrupted,
 		BudgetUsedUp:   r.BudgetUsedUp,

@@ -37,8 +37,8 @@ func pulls(t Totals) string {
 func counts(t Totals) string {
 	var parts []string
 	for _, s := range []Status{
-		StatusCopied, StatusUpdated, StatusWouldCopy, StatusWouldUpdate, StatusListed, StatusLeftOut,
-		StatusInSync, StatusPresent, StatusDrifted, StatusBlocked, StatusFailed, StatusNotDone,
+		StatusCopied, StatusUpdated, StatusPruned, StatusWouldCopy, StatusWouldUpdate, StatusWouldPrune, StatusListed, StatusLeftOut,
+		StatusInSync, StatusPresent, StatusDrifted, StatusStale, StatusBlocked, StatusFailed, StatusNotDone,
 	} {
 		if n := *t.count(s); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
@@ -91,11 +91,15 @@ func size(row Row) string {
 	return human.Bytes(row.Size)
 }
 
-// reason is the row's reason, with the digest that was replaced where one was.
+// reason is the row's reason, with the digest that was replaced or removed where one was.
 func reason(row Row) string {
 	text := human.Line(row.Reason)
-	if row.Previous != "" && (row.Status == StatusUpdated || row.Status == StatusWouldUpdate) {
-		text += " (was " + shortDigest(string(row.Previous)) + ")"
+	switch row.Status {
+	case StatusUpdated, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
+		if row.Previous != "" {
+			text += " (was " + shortDigest(string(row.Previous)) + ")"
+		}
+	default:
 	}
 	return strings.TrimSpace(text)
 }

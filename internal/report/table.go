@@ -136,7 +136,7 @@ func colorOf(s Status) color.Attribute {
 	switch s {
 	case StatusCopied, StatusUpdated:
 		return color.FgGreen
-	case StatusBlocked, StatusDrifted, StatusNotDone, StatusWouldCopy, StatusWouldUpdate:
+	case StatusBlocked, StatusDrifted, StatusNotDone, StatusWouldCopy, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
 		return color.FgYellow
 	case StatusFailed:
 		return color.FgRed

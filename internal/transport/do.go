@@ -33,6 +33,7 @@ type call struct {
 	header http.Header
 	body   []byte        // sent again at each attempt
 	push   bool          // ask for a token that may push
+	remove bool          // ask for a token that may delete
 	accept []int         // statuses that are success
 	pace   *rate.Limiter // waited for before each attempt; nil means no pacing
 }
@@ -230,11 +231,13 @@ func (c call) apiPath() string {
 
 // scope is what a token must allow for the call.
 func scope(c call) string {
-	if c.repo.Path == "" {
+	switch {
+	case c.repo.Path == "":
 		return orasauth.ScopeRegistryCatalog // the one thing of its own that a registry is asked for
-	}
-	if c.push {
+	case c.push:
 		return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull, orasauth.ActionPush)
+	case c.remove:
+		return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull, orasauth.ActionDelete)
 	}
 	return orasauth.ScopeRepository(c.repo.Path, orasauth.ActionPull)
 }

@@ -95,6 +95,7 @@ var (
 	_ registry.Target          = (*Target)(nil)
 	_ registry.Snapshotter     = (*Target)(nil)
 	_ registry.ManifestsReader = (*Target)(nil)
+	_ registry.TagDeleter      = (*Target)(nil)
 )
 
 // New returns a Target that asks through questions.
@@ -157,6 +158,17 @@ func (t *Target) Snapshot(ctx context.Context, repo ref.Repository, tags []strin
 // ReadManifests reads manifests through the embedded target.
 func (t *Target) ReadManifests(ctx context.Context, repo ref.Repository, digests []ref.Digest) (map[ref.Digest]registry.Manifest, error) {
 	return registry.ReadManifests(ctx, t.Target, repo, digests)
+}
+
+// DeleteTag removes a tag through the embedded target: the library's own way removes the
+// manifest, with all its tags.
+func (t *Target) DeleteTag(ctx context.Context, r ref.Reference) error {
+	return registry.DeleteTag(ctx, t.Target, r)
+}
+
+// LastTagDeletes asks the embedded target.
+func (t *Target) LastTagDeletes(repo ref.Repository) (bool, error) {
+	return registry.LastTagDeletes(t.Target, repo)
 }
 
 // OpenDestination opens repo with an unknown digest: in that form the library's
