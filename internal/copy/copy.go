@@ -72,6 +72,7 @@ type Copier struct {
 	blobsDone flights[content, struct{}]
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
+	cosigned  flights[referral, plan.Referrers]
 	mounts    *mounts
 	spool     *spool
 

@@ -22,14 +22,16 @@ const maxKept = 64 << 20
 // repository that share it, and keeps the most recent ones for the copying that
 // follows. It is safe for concurrent use.
 type Library struct {
-	reads   *semaphore.Weighted
-	configs *semaphore.Weighted
-	reading flights[origin, registry.Manifest]
-	listing flights[origin, []ref.Descriptor] // of referrers
+	reads    *semaphore.Weighted
+	configs  *semaphore.Weighted
+	reading  flights[origin, registry.Manifest]
+	listing  flights[origin, []ref.Descriptor] // of referrers
+	cosigned flights[origin, []ref.Reference]
 
-	mu   sync.Mutex
-	kept shelf
-	read int
+	mu     sync.Mutex
+	listed map[ref.Repository]map[string]bool // tags that are derived from digests
+	kept   shelf
+	read   int
 }
 
 // origin is a manifest in the repository it is read from. The same digest elsewhere is

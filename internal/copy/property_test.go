@@ -8,8 +8,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
 
@@ -103,6 +106,84 @@ func TestAnyImagesArrive(t *testing.T) {
 			if err := walker.Same(w.walk(w.up, repo, tag), mirrored); err != nil || mirrored.Root != node.Digest() {
 				r.Fatalf("%s is %s, want %s: %v", tag, mirrored.Root, node.Digest(), err)
 			}
+		}
+	})
+}
+
+// Whatever refers to what, of an image, its children and their referrers: all of it
+// arrives, once, can be found from the image, and nothing else does.
+func TestAnyReferrersArrive(t *testing.T) {
+	t.Parallel()
+	up, down := []*place{modern(t), distribution(t)}, []*place{modern(t), distribution(t)}
+	n := 0
+	rapid.Check(t, func(r *rapid.T) {
+		n++
+		w := newWorld(t, rapid.SampledFrom(up).Draw(r, "up"), rapid.SampledFrom(down).Draw(r, "down"), nil)
+		repo := fmt.Sprintf("referrers/n%d", n)
+		var made []imagetest.Node
+		for range rapid.IntRange(1, 4).Draw(r, "images") {
+			made = append(made, drawNode(r, made))
+		}
+		root := made[len(made)-1]
+		var subjects []imagetest.Node
+		depths := map[ref.Digest]int{}
+		for m := range root.All() {
+			subjects = append(subjects, m)
+		}
+		about := map[ref.Digest][]imagetest.Node{}
+		referrers := rapid.IntRange(0, 6).Draw(r, "referrers")
+		for i := range referrers {
+			subject := rapid.SampledFrom(subjects).Draw(r, "subject")
+			layer := imagetest.Layer(fmt.Sprint("r", rapid.IntRange(0, 2).Draw(r, "layer")), 200)
+			next := imagetest.Referrer(subject, fmt.Sprint("application/x", i), layer)
+			about[subject.Digest()] = append(about[subject.Digest()], next)
+			if depths[next.Digest()] = depths[subject.Digest()] + 1; depths[next.Digest()] < 4 {
+				subjects = append(subjects, next)
+			}
+		}
+		bring := func(tag string, node imagetest.Node) {
+			if _, err := imagetest.Push(context.Background(), nil, w.up.url, repo, tag, node); err != nil {
+				r.Fatal(err)
+			}
+		}
+		bring("1", root)
+		for subject, all := range about {
+			tag := "" // the API needs none
+			if _, old := w.up.server.(*ecrlocal.Upstream); old {
+				tag = fallbackTag(subject)
+			}
+			if list := imagetest.Index(all...); tag != "" {
+				bring(tag, list)
+				continue
+			}
+			for _, referrer := range all {
+				bring("", referrer)
+			}
+		}
+		w.down.forget()
+
+		a := w.action(repo, "1", root)
+		a.Mirror.Options = discover.DefaultOptions()
+		result := w.run(t.Context(), copy.Options{RequireReferrers: true}, a)[0]
+		if result.Status != plan.Copied || result.Referrers.Mirrored != referrers {
+			r.Fatalf("%s with %d of %d referrers: %s", result.Status, result.Referrers.Mirrored, referrers, result.Reason)
+		}
+		for _, all := range about {
+			for _, referrer := range all {
+				if got := w.down.wrote(string(referrer.Digest())); got != 1 {
+					r.Fatalf("referrer %s was written %d times", referrer.Digest(), got)
+				}
+			}
+		}
+		tree := func(p *place) walker.Tree {
+			found, err := walker.CheckAll(context.Background(), walker.Options{Base: p.url, Repository: repo, Reference: "1", Deep: true})
+			if err != nil {
+				r.Fatal(err)
+			}
+			return found
+		}
+		if err := walker.SameAll(tree(w.up), tree(w.down)); err != nil {
+			r.Fatal(err)
 		}
 	})
 }

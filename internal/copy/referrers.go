@@ -57,8 +57,11 @@ func (j *job) referrers(ctx context.Context, root *Node) (plan.Referrers, error)
 		}
 		subjects = append(subjects, n)
 	}
-	all, err := j.together(ctx, len(subjects), func(ctx context.Context, i int) (plan.Referrers, error) {
-		return j.referrersOf(ctx, subjects[i], 1)
+	all, err := j.together(ctx, 2*len(subjects), func(ctx context.Context, i int) (plan.Referrers, error) {
+		if subject := subjects[i/2]; i%2 == 1 {
+			return j.cosign(ctx, subject)
+		}
+		return j.referrersOf(ctx, subjects[i/2], 1)
 	})
 	if err == nil && j.action.Want != j.action.From.Digest {
 		var of plan.Referrers
@@ -79,11 +82,16 @@ func (j *job) madeHere() bool {
 // leftOut counts what refers to the index that platforms are selected from. What it says
 // about that one holds for no other.
 func (j *job) leftOut(ctx context.Context) (plan.Referrers, error) {
-	listed, err := j.copier.library.Referrers(ctx, j.origin, j.action.From.Repository.Digested(j.action.From.Digest))
+	index := j.action.From.Repository.Digested(j.action.From.Digest)
+	listed, err := j.copier.library.Referrers(ctx, j.origin, index)
 	if err != nil {
-		return missing(ctx, j.action.From.Digest, err)
+		return missing(ctx, index.Digest, err)
 	}
-	return plan.Referrers{LeftOut: len(listed)}, nil
+	tags, err := j.copier.library.CosignTags(ctx, j.origin, index)
+	if err != nil {
+		return missing(ctx, index.Digest, err)
+	}
+	return plan.Referrers{LeftOut: len(listed) + len(tags)}, nil
 }
 
 // together does n things side by side and returns all of what came of them.
@@ -195,6 +203,20 @@ func (j *job) bring(ctx context.Context, subject *Node, d ref.Descriptor, depth 
 	return unlisted, above, err
 }
 
+// readTree reads a manifest that came on top of the image, with everything below it.
+func (j *job) readTree(ctx context.Context, d ref.Digest) (*Node, error) {
+	n, err := j.copier.library.Tree(ctx, j.origin, j.action.From.Repository.Digested(d))
+	if err != nil {
+		return nil, err
+	}
+	for below := range n.all() {
+		if below != n {
+			j.read.Add(1) // an index of many counts as many
+		}
+	}
+	return n, nil
+}
+
 // beside brings what a referrer names while its subject is under way: its manifest is to
 // come after that.
 func (j *job) beside(ctx context.Context, subject, n *Node) (lacking, err error) {
@@ -214,14 +236,9 @@ func (j *job) beside(ctx context.Context, subject, n *Node) (lacking, err error)
 // readReferrer reads a referrer with everything below it, and holds it to what the list
 // claims: that the subject is its subject.
 func (j *job) readReferrer(ctx context.Context, subject *Node, d ref.Descriptor) (*Node, error) {
-	n, err := j.copier.library.Tree(ctx, j.origin, j.action.From.Repository.Digested(d.Digest))
+	n, err := j.readTree(ctx, d.Digest)
 	if err != nil {
 		return nil, err
-	}
-	for below := range n.all() {
-		if below != n {
-			j.read.Add(1) // an index of many counts as many
-		}
 	}
 	if n.Subject != subject.Digest {
 		return nil, fmt.Errorf("upstream lists it as a referrer of %s, and its own subject is %q: %w", subject.Digest, n.Subject, failure.ErrCorrupt)

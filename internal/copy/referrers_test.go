@@ -418,6 +418,9 @@ func TestReferrersOfASelection(t *testing.T) {
 			if diff := cmp.Diff(test.want, result.Referrers); diff != "" {
 				t.Errorf("referrers (-want +got):\n%s", diff)
 			}
+			if asked := count(w.up, "referrers", string(a.Want)); asked > 0 && test.platforms.One == nil {
+				t.Errorf("upstream was asked about an index that it has never seen")
+			}
 			tree := w.walkAll(w.down, "1")
 			if err := tree.Err(); err != nil || len(tree.Referrers) != min(test.want.Mirrored, 1) {
 				t.Errorf("%d referrers arrived; %v", len(tree.Referrers), err)

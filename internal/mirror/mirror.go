@@ -164,6 +164,7 @@ func (r *Runner) input(ctx context.Context, m discover.Mirror, selector *selecti
 			return in, &registry.Error{Op: "list tags of", Side: registry.SideSource, Ref: at.From, Err: err}
 		}
 		in.UpstreamListed = true
+		r.library.Listed(m.Upstream, in.Upstream)
 	}
 	if selector.NeedsTargetTags() {
 		if in.Target, err = tags(ctx, r.Places.Target(at), m.Target); err != nil {
