@@ -49,7 +49,7 @@ func TestNeeds(t *testing.T) {
 		}
 	}
 
-	if n.met(x, a) || n.met(x, a) || n.met(x, c) {
+	if n.met(x, a) || n.met(x, c) {
 		t.Error("b needs x still")
 	}
 	if !n.met(x, b) || n.met(x, b) {
