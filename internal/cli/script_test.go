@@ -156,6 +156,9 @@ func (s *stage) commands() map[string]command {
 		"fill":      fill,
 		"separate":  s.separate,
 		"withdraw":  s.withdraw,
+		"sign":      s.sign,
+		"referrers": s.referrers,
+		"same-all":  s.sameAll,
 	}
 }
 

@@ -32,12 +32,14 @@ import (
 
 // Options tunes a Copier. The zero Options copies eight images at a time.
 type Options struct {
-	Images     int           // images copied at once; 0 means 8, -1 means all
-	RetryTimes int           // attempts for a blob after the first
-	Timeout    time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
-	MaxErrors  int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
-	Events     Events
-	Log        *zap.Logger // nil means no logging
+	Images           int           // images copied at once; 0 means 8, -1 means all
+	RetryTimes       int           // attempts for a blob after the first
+	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
+	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
+	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Spool            Spool
+	Events           Events
+	Log              *zap.Logger // nil means no logging
 }
 
 // blobsAtOnce bounds the blobs that a run has under way. Measured, more than this
@@ -47,7 +49,7 @@ const blobsAtOnce = 64
 // Events observes a run. Nil funcs are silence. Calls come from many goroutines.
 type Events struct {
 	Started  func(plan.Action)
-	Moved    func(a plan.Action, bytes int) // blob bytes that left the source
+	Moved    func(a plan.Action, bytes int) // blob bytes on their way to the destination
 	Finished func(plan.Result)
 }
 
@@ -68,7 +70,10 @@ type Copier struct {
 
 	blobs     *semaphore.Weighted
 	blobsDone flights[content, struct{}]
-	nodesDone flights[content, struct{}]
+	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
+	referred  flights[referral, plan.Referrers]
+	mounts    *mounts
+	spool     *spool
 
 	sources      flights[ref.Repository, imagetypes.ImageSource]
 	destinations flights[ref.Repository, imagetypes.ImageDestination]
@@ -102,14 +107,16 @@ func New(places Places, library *Library, opts Options) *Copier {
 		library: library,
 		log:     opts.Log,
 		blobs:   semaphore.NewWeighted(blobsAtOnce),
+		mounts:  newMounts(),
+		spool:   newSpool(opts.Spool, opts.Log),
 	}
 }
 
-// Close closes every endpoint that was opened.
+// Close closes every endpoint that was opened, and removes the spool.
 func (c *Copier) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var errs []error
+	errs := []error{c.spool.close()}
 	for _, endpoint := range c.opened {
 		errs = append(errs, endpoint.Close())
 	}
@@ -128,6 +135,9 @@ func (c *Copier) Close() error {
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
 	c.failed.Store(int64(p.Count(plan.Failed)))
+	if c.opts.Spool.Limit > 0 {
+		c.spool.expect(needsOf(ctx, c.library, p))
+	}
 	var g errgroup.Group
 	g.SetLimit(c.opts.Images)
 	for i, a := range p.Actions {
@@ -137,6 +147,7 @@ func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 		}
 		g.Go(func() error {
 			results[i] = c.one(ctx, a)
+			c.spool.finished(a.To.Repository)
 			return nil
 		})
 	}
@@ -177,10 +188,10 @@ func (c *Copier) attempt(ctx context.Context, a plan.Action, moved *atomic.Int64
 		imageCtx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, fmt.Errorf("not copied within --timeout %s", c.opts.Timeout))
 		defer cancel()
 	}
-	wrote, err := c.copyThenTag(imageCtx, a, moved)
+	wrote, referrers, err := c.copyThenTag(imageCtx, a, moved)
 	switch {
 	case err == nil && wrote:
-		return plan.Result{Action: a, Status: done(a.Verb), Reason: a.Reason}
+		return plan.Result{Action: a, Status: done(a.Verb), Reason: referrers.Because(a.Reason), Referrers: referrers}
 	case err == nil:
 		return plan.Result{Action: a, Status: plan.StaysInSync, Reason: "another run brought it in sync meanwhile"}
 	case ctx.Err() != nil && interrupted(err):
@@ -189,7 +200,7 @@ func (c *Copier) attempt(ctx context.Context, a plan.Action, moved *atomic.Int64
 		return plan.Result{Action: a, Status: plan.StaysBlocked, Reason: err.Error(), Err: err}
 	}
 	err = named(imageCtx, err)
-	return plan.Result{Action: a, Status: plan.HasFailed, Reason: err.Error(), Err: err}
+	return plan.Result{Action: a, Status: plan.HasFailed, Reason: err.Error(), Referrers: referrers, Err: err}
 }
 
 func done(v plan.Verb) plan.Status {
@@ -228,26 +239,27 @@ func pending(ctx context.Context, a plan.Action) plan.Result {
 
 // copyThenTag is the two phases: everything below the tag goes to the destination by
 // digest, and then the tag. It reports whether the tag had to be written.
-func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, err error) {
-	root, err := Root(ctx, c.library, c.places.Source(a), a)
+func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, referrers plan.Referrers, err error) {
+	j := &job{copier: c, action: a, origin: c.places.Source(a), target: c.places.Target(a), moved: moved}
+	root, err := Root(ctx, c.library, j.origin, a)
 	if err != nil {
-		return false, err
+		return false, referrers, err
 	}
-	j := &job{copier: c, action: a, target: c.places.Target(a), moved: moved}
 	if j.src, err = c.source(ctx, a); err != nil {
-		return false, err
+		return false, referrers, err
 	}
 	if j.dst, err = c.destination(ctx, a); err != nil {
-		return false, err
+		return false, referrers, err
 	}
 	// Asked for now, what may not be written costs no bytes.
 	if needed, err := j.needsTag(ctx); err != nil || !needed {
-		return false, err
+		return false, referrers, err
 	}
-	if err := j.node(ctx, root); err != nil {
-		return false, err
+	if referrers, err = j.content(ctx, root); err != nil {
+		return false, referrers, err
 	}
-	return j.tag(ctx, root.Manifest)
+	wrote, err = j.tag(ctx, root.Manifest)
+	return wrote, referrers, err
 }
 
 // source returns the endpoint a is read from, opened once for its repository.

@@ -25,6 +25,7 @@ type Library struct {
 	reads   *semaphore.Weighted
 	configs *semaphore.Weighted
 	reading flights[origin, registry.Manifest]
+	listing flights[origin, []ref.Descriptor] // of referrers
 
 	mu   sync.Mutex
 	kept shelf

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
@@ -21,6 +22,9 @@ type Node struct {
 	Manifest registry.Manifest
 	Children []*Node         // of an index, each digest once
 	Blobs    []manifest.Blob // of an image or artifact: config and layers, each digest once, none foreign
+	Subject  ref.Digest      // of a referrer: what it is about, "" where it is about nothing
+
+	entry imgspec.Descriptor // as a list of referrers has it
 }
 
 // Size returns the bytes of the image at a destination: each manifest and each blob
@@ -175,6 +179,9 @@ func (b *branch) read(m registry.Manifest) error {
 	}
 	m.MediaType = parsed.MediaType
 	b.node.Manifest, b.children = m, parsed.Children
+	if parsed.Subject != nil {
+		b.node.Subject, b.node.entry = parsed.Subject.Digest, entryOf(b.node.Digest, parsed, m)
+	}
 	b.node.Blobs, err = distinct(parsed.Blobs)
 	return err
 }

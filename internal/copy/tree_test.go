@@ -75,6 +75,10 @@ func (*shelfSource) Resolve(context.Context, ref.Reference) (ref.Descriptor, err
 
 func (*shelfSource) Tags(context.Context, ref.Repository) iter.Seq2[string, error] { panic("no tags") }
 
+func (*shelfSource) Referrers(context.Context, ref.Reference) ([]ref.Descriptor, error) {
+	panic("no referrers")
+}
+
 func (*shelfSource) OpenSource(context.Context, ref.Repository) (imagetypes.ImageSource, error) {
 	panic("no blobs")
 }

@@ -36,6 +36,20 @@ type Manifest struct {
 	Blobs       []Blob // config first, then layers, as written: repeats included
 	Subject     *ref.Descriptor
 	Annotations map[string]string
+
+	// ArtifactType is what the manifest says it is the manifest of, "" where it does
+	// not say. See Kind.
+	ArtifactType string
+}
+
+// Kind is the artifact type by which a list of referrers has the manifest: its own, or
+// else that of its config.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+func (m Manifest) Kind() string {
+	if m.ArtifactType == "" && len(m.Blobs) > 0 {
+		return m.Blobs[0].MediaType
+	}
+	return m.ArtifactType
 }
 
 // A Child is one entry of an index. Platform is nil where the entry names none.
@@ -64,12 +78,13 @@ var foreignTypes = map[string]bool{
 
 // document is the union of what indexes and image manifests can hold.
 type document struct {
-	MediaType   string                `json:"mediaType"`
-	Manifests   *[]imgspec.Descriptor `json:"manifests"`
-	Config      *imgspec.Descriptor   `json:"config"`
-	Layers      *[]imgspec.Descriptor `json:"layers"`
-	Subject     *imgspec.Descriptor   `json:"subject"`
-	Annotations map[string]string     `json:"annotations"`
+	MediaType    string                `json:"mediaType"`
+	ArtifactType string                `json:"artifactType"`
+	Manifests    *[]imgspec.Descriptor `json:"manifests"`
+	Config       *imgspec.Descriptor   `json:"config"`
+	Layers       *[]imgspec.Descriptor `json:"layers"`
+	Subject      *imgspec.Descriptor   `json:"subject"`
+	Annotations  map[string]string     `json:"annotations"`
 
 	// Schema 1 alone has these.
 	FSLayers json.RawMessage `json:"fsLayers"`
@@ -92,7 +107,7 @@ func Parse(raw []byte, served string) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	m := Manifest{MediaType: mediaType, Annotations: doc.Annotations}
+	m := Manifest{MediaType: mediaType, ArtifactType: doc.ArtifactType, Annotations: doc.Annotations}
 	if doc.Subject != nil {
 		subject, err := descriptor(*doc.Subject)
 		if err != nil {

@@ -108,7 +108,7 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"artifact with the empty config", `{"artifactType":"application/x","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digestA + `","size":2},"layers":[]}`, imgspec.MediaTypeImageManifest,
-			manifest.Manifest{MediaType: imgspec.MediaTypeImageManifest, Blobs: []manifest.Blob{
+			manifest.Manifest{MediaType: imgspec.MediaTypeImageManifest, ArtifactType: "application/x", Blobs: []manifest.Blob{
 				{Descriptor: ref.Descriptor{MediaType: "application/vnd.oci.empty.v1+json", Digest: digestA, Size: 2}},
 			}},
 		},
@@ -547,5 +547,21 @@ func checkDescriptor(t *testing.T, d ref.Descriptor) {
 	t.Helper()
 	if d.Size < 0 || d.Digest.Validate() != nil || strings.ContainsAny(string(d.Digest), "/.%") {
 		t.Fatalf("descriptor %+v", d)
+	}
+}
+
+// A list of referrers names each by its artifact type, and an image manifest without one
+// by its config.
+func TestKind(t *testing.T) {
+	config := manifest.Blob{Descriptor: ref.Descriptor{MediaType: "application/config"}}
+	for want, m := range map[string]manifest.Manifest{
+		"application/x":      {ArtifactType: "application/x", Blobs: []manifest.Blob{config}},
+		"application/config": {Blobs: []manifest.Blob{config, {}}},
+		"":                   {Index: true},
+		"application/index":  {Index: true, ArtifactType: "application/index"},
+	} {
+		if got := m.Kind(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -312,7 +312,7 @@ func TestPolicyRefuses(t *testing.T) {
 	if got := results["mirror/app:bad"].Reason; !strings.Contains(got, "unsigned") {
 		t.Errorf("reason %q", got)
 	}
-	if got := ops(w.up.Journal())["manifest-get"]; got != 1 {
+	if got := r.ManifestsRead(); got != 1 {
 		t.Errorf("%d manifests were read", got)
 	}
 }

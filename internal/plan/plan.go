@@ -243,12 +243,13 @@ const (
 
 // Result is an action and what came of it.
 type Result struct {
-	Action   Action
-	Status   Status
-	Reason   string // the action's, unless something happened that it did not foresee
-	Bytes    int64  // blob bytes written to the destination for this action
-	Duration time.Duration
-	Err      error
+	Action    Action
+	Status    Status
+	Reason    string // the action's, unless something happened that it did not foresee
+	Bytes     int64  // blob bytes written to the destination for this action
+	Referrers Referrers
+	Duration  time.Duration
+	Err       error
 }
 
 // Unchanged is the result of an action that changes nothing, or of any in a dry run.

@@ -33,6 +33,13 @@ type Source interface {
 	// are what the place answered: a caller that knows the digest compares it.
 	Manifest(ctx context.Context, r ref.Reference) (Manifest, error)
 
+	// Referrers lists the manifests in subject's repository whose subject is the
+	// manifest that subject's digest names: signatures, SBOMs, attestations. A place
+	// that cannot be asked is read by the fallback tag, see ReferrersTag. That there are
+	// none is no error. What it lists is a claim: an entry may be absent, and may have
+	// another subject, or none.
+	Referrers(ctx context.Context, subject ref.Reference) ([]ref.Descriptor, error)
+
 	// OpenSource returns the endpoint through which the content of repo is read. It
 	// may be shared by many goroutines; whoever opened it closes it.
 	OpenSource(ctx context.Context, repo ref.Repository) (imagetypes.ImageSource, error)

@@ -71,6 +71,8 @@ func (*place) Tags(context.Context, ref.Repository) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) { yield("1.0", nil) }
 }
 
+func (*place) Referrers(context.Context, ref.Reference) ([]ref.Descriptor, error) { return nil, nil }
+
 func (*place) OpenSource(context.Context, ref.Repository) (imagetypes.ImageSource, error) {
 	return nil, nil
 }
@@ -336,5 +338,31 @@ func TestErrors(t *testing.T) {
 	// Refused, but with a credential that has been replaced since.
 	if registry.Final(errors.Join(err, registry.ErrExpired)) {
 		t.Error("a credential that expired is no reason to give up")
+	}
+}
+
+func TestReferrersTag(t *testing.T) {
+	hex := strings.Repeat("0123456789abcdef", 8)
+	for d, want := range map[ref.Digest]string{
+		ref.Digest("sha256:" + hex[:64]):        "sha256-" + hex[:64],
+		ref.Digest("sha512:" + hex):             "sha512-" + hex[:64],
+		"sha256+b64u.odd:with=characters_it_is": "sha256-b64u.odd-with-characters_it_is",
+	} {
+		got := registry.ReferrersTag(d)
+		if got != want || !ref.ValidTag(got) {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+}
+
+// An endpoint that cannot say what a registry answered leaves open whether the referrer
+// is listed.
+func TestWriteReferrerToAnEndpointWithoutTheAbility(t *testing.T) {
+	dst := &destination{}
+	raw := []byte(`{}`)
+	d := digest.FromBytes(raw)
+	listed, err := registry.WriteReferrer(t.Context(), dst, d, digest.FromString("subject"), registry.Manifest{Raw: raw})
+	if err != nil || listed || !bytes.Equal(dst.put[d], raw) {
+		t.Errorf("listed %v, put %q: %v", listed, dst.put[d], err)
 	}
 }

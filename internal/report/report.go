@@ -60,10 +60,19 @@ type Row struct {
 	Platforms      string     `json:"platforms"`      // "all", or os/architecture[/variant] joined with commas
 	Size           int64      `json:"size"`           // bytes of the image at the destination, 0 where not read
 	Bytes          int64      `json:"bytes"`          // blob bytes written to the destination for this row
+	Referrers      Referrers  `json:"referrers"`
 	Reason         string     `json:"reason"`
 	Origin         string     `json:"origin"` // where the rule was written: a repository's ARN, "command line"
 	Region         string     `json:"region"` // AWS Region of the destination, "" where there is none
 	DurationMs     int64      `json:"durationMs"`
+}
+
+// Referrers is what came of an image's signatures, SBOMs and attestations where the run
+// copied the image; for other rows nobody looked.
+type Referrers struct {
+	Mirrored   int      `json:"mirrored"`   // at the destination, and listed there
+	LeftOut    int      `json:"leftOut"`    // about the index that platforms were selected from
+	Incomplete []string `json:"incomplete"` // what could not be mirrored, each with the reason
 }
 
 // Status is what came of a row, as programs read it.
@@ -203,6 +212,7 @@ func resultRow(result plan.Result) Row {
 		Platforms:      platforms(a.Mirror.Platforms),
 		Size:           a.Size,
 		Bytes:          result.Bytes,
+		Referrers:      Referrers{Mirrored: result.Referrers.Mirrored, LeftOut: result.Referrers.LeftOut, Incomplete: append([]string{}, result.Referrers.Incomplete...)},
 		Reason:         cmp.Or(result.Reason, a.Reason),
 		Origin:         a.Mirror.Origin.Place,
 		Region:         a.Mirror.Origin.Region,
@@ -289,6 +299,7 @@ func listingRow(l Listed) Row {
 		Destination:    l.Destination.Repository.String(),
 		Tag:            l.Destination.Tag,
 		Status:         StatusListed,
+		Referrers:      Referrers{Incomplete: []string{}},
 		UpstreamDigest: l.Source.Digest,
 		Platforms:      platforms(l.Platforms),
 		Origin:         l.Origin.Place,
@@ -332,8 +343,9 @@ type Totals struct {
 	WouldPrune  int   `json:"wouldPrune"`
 	Listed      int   `json:"listed"`
 	LeftOut     int   `json:"leftOut"`
-	Bytes       int64 `json:"bytes"`     // blob bytes written to destinations
-	ElapsedMs   int64 `json:"elapsedMs"` // of the whole run
+	Incomplete  int   `json:"incomplete"` // rows with referrers that could not be mirrored
+	Bytes       int64 `json:"bytes"`      // blob bytes written to destinations
+	ElapsedMs   int64 `json:"elapsedMs"`  // of the whole run
 
 	ManifestsRead int `json:"manifestsRead"` // upstream, beside HEADs
 }
@@ -343,6 +355,9 @@ func total(rows []Row, run Run) Totals {
 	for _, row := range rows {
 		*t.count(row.Status)++
 		t.Bytes += row.Bytes
+		if len(row.Referrers.Incomplete) > 0 {
+			t.Incomplete++
+		}
 	}
 	return t
 }

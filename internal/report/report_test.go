@@ -94,7 +94,11 @@ func sampleResults() []plan.Result {
 	}
 	failure := errors.New("copy blob destination " + registryHost + "/mirrors/registry.k8s.io/pause@sha256:e0b1a2: 503 Service Unavailable after 4 attempts")
 	results[1].Status, results[1].Bytes, results[1].Duration = plan.Copied, 23_400_000, 1900*time.Millisecond
+	results[1].Referrers = plan.Referrers{Mirrored: 1, Incomplete: []string{string(digestB) + ": copy blob to destination: 503 Service Unavailable"}}
+	results[1].Reason = results[1].Referrers.Because(results[1].Reason)
 	results[2].Status, results[2].Reason, results[2].Err = plan.HasFailed, failure.Error(), failure
+	results[4].Referrers.Mirrored = 2
+	results[4].Reason = results[4].Referrers.Because(results[4].Reason)
 	results[4].Status, results[4].Bytes, results[4].Duration = plan.Updated, 21_800_000, 2250*time.Millisecond
 	return results
 }
@@ -326,7 +330,7 @@ func TestTotals(t *testing.T) {
 		report report.Report
 		want   report.Totals
 	}{
-		{"sync", sampleSync(), report.Totals{Images: 6, Copied: 1, Updated: 1, InSync: 1, Blocked: 1, Failed: 2, Bytes: 45_200_000, ElapsedMs: 3100}},
+		{"sync", sampleSync(), report.Totals{Images: 6, Copied: 1, Updated: 1, InSync: 1, Blocked: 1, Failed: 2, Incomplete: 1, Bytes: 45_200_000, ElapsedMs: 3100}},
 		{"dry run", report.FromPlan(run(), samplePlan()), report.Totals{Images: 6, WouldCopy: 2, WouldUpdate: 1, InSync: 1, Blocked: 1, Failed: 1, ElapsedMs: 3100}},
 		{"list", sampleList(), report.Totals{Images: 4, Listed: 2, Blocked: 1, Failed: 1, ElapsedMs: 3100}},
 		{"ended before its first write", report.FromResults(run(), samplePlan(), nil), report.Totals{Images: 6, InSync: 1, Blocked: 1, Failed: 1, Pending: 3, ElapsedMs: 3100}},

@@ -59,6 +59,9 @@ func remarks(r Report) []string {
 	if r.BudgetUsedUp {
 		lines = append(lines, "time budget used up: what is not done is at the destination as it was")
 	}
+	if n := r.Totals.Incomplete; n > 0 {
+		lines = append(lines, human.Count(n, "image")+" incomplete: signatures, SBOMs or attestations are missing")
+	}
 	return lines
 }
 

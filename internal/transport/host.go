@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.podman.io/image/v5/pkg/tlsclientconfig"
@@ -38,6 +39,8 @@ type host struct {
 	blobWrites    *semaphore.Weighted
 	writes        *rate.Limiter // nil means no pacing
 	pause         pause
+
+	noReferrers atomic.Bool // the host has shown that it does not know the referrers API
 }
 
 func newHost(name string, opts Options) (*host, error) {

@@ -34,6 +34,15 @@ type listing struct {
 	valid func(name string) bool
 }
 
+// inPages is what of a listing is asked for page by page, whatever its entries are.
+type inPages[E any] struct {
+	what  string // as errors call it
+	first call   // for the first page
+	sized bool   // whether the size of a page is asked for
+	pages int    // at most
+	parse func(page []byte) ([]E, error)
+}
+
 // names yields a listing's names in the registry's order, each once. One bad name does
 // not spoil the rest of the list: it is left out and logged.
 func (c *Client) names(ctx context.Context, hostName string, l listing) iter.Seq2[string, error] {
@@ -44,7 +53,7 @@ func (c *Client) names(ctx context.Context, hostName string, l listing) iter.Seq
 			return
 		}
 		seen := map[string]bool{}
-		for page, err := range h.pages(ctx, l) {
+		for page, err := range pages(ctx, h, inPages[any]{what: l.what, first: l.first, sized: true, pages: maxPages, parse: l.parse}) {
 			if err != nil {
 				yield("", err)
 				return
@@ -78,14 +87,16 @@ func (h *host) entryName(l listing, entry any) (string, bool) {
 }
 
 // pages follows the Link headers of a listing.
-func (h *host) pages(ctx context.Context, l listing) iter.Seq2[[]any, error] {
-	return func(yield func([]any, error) bool) {
+func pages[E any](ctx context.Context, h *host, l inPages[E]) iter.Seq2[[]E, error] {
+	return func(yield func([]E, error) bool) {
 		next := l.first
-		next.query = url.Values{"n": {strconv.Itoa(pageSize)}}
+		if l.sized {
+			next.query = url.Values{"n": {strconv.Itoa(pageSize)}}
+		}
 		next.accept = []int{http.StatusOK}
 		visited := map[string]bool{}
-		for range maxPages {
-			entries, link, err := h.page(ctx, l, next)
+		for range l.pages {
+			entries, link, err := page(ctx, h, l, next)
 			if refusesPageSize(err, next) {
 				next.query = nil
 				continue
@@ -104,22 +115,22 @@ func (h *host) pages(ctx context.Context, l listing) iter.Seq2[[]any, error] {
 			visited[link.String()] = true
 			next.url = link
 		}
-		yield(nil, fmt.Errorf("%s has more than %d pages: %w", l.what, maxPages, registry.ErrPermanent))
+		yield(nil, fmt.Errorf("%s has more than %d pages: %w", l.what, l.pages, registry.ErrPermanent))
 	}
 }
 
 // page reads one page of a listing, and where the next one is. What is no string comes
 // as it is: it is for the caller to leave out.
-func (h *host) page(ctx context.Context, l listing, c call) ([]any, *url.URL, error) {
-	page, err := h.small(ctx, c, maxPage)
+func page[E any](ctx context.Context, h *host, l inPages[E], c call) ([]E, *url.URL, error) {
+	answer, err := h.small(ctx, c, maxPage)
 	if err != nil {
 		return nil, nil, err
 	}
-	entries, err := l.parse(page.body)
+	entries, err := l.parse(answer.body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w: %w", l.what, err, registry.ErrPermanent)
 	}
-	link, err := nextPage(page)
+	link, err := nextPage(answer)
 	return entries, link, err
 }
 

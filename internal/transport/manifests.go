@@ -138,8 +138,14 @@ func (h *host) matching(ctx context.Context, c call, want ref.Digest) (answer, e
 // writeManifest stores m under identifier, a tag or the digest of m.Raw, and returns
 // when the registry has confirmed the digest.
 func (h *host) writeManifest(ctx context.Context, repo ref.Repository, identifier string, m registry.Manifest) error {
+	_, err := h.storeManifest(ctx, repo, identifier, m)
+	return err
+}
+
+// storeManifest is writeManifest, and returns the headers of the registry's answer.
+func (h *host) storeManifest(ctx context.Context, repo ref.Repository, identifier string, m registry.Manifest) (http.Header, error) {
 	if len(m.Raw) > maxManifest {
-		return fmt.Errorf("manifest of %d bytes is over the limit of %d: %w", len(m.Raw), maxManifest, registry.ErrPermanent)
+		return nil, fmt.Errorf("manifest of %d bytes is over the limit of %d: %w", len(m.Raw), maxManifest, registry.ErrPermanent)
 	}
 	stored, err := h.small(ctx, call{
 		method: http.MethodPut,
@@ -154,13 +160,13 @@ func (h *host) writeManifest(ctx context.Context, repo ref.Repository, identifie
 		pace:   h.writes,
 	}, unread)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	said := stored.header.Get("Docker-Content-Digest")
 	if d, err := ref.ParseDigest(said); said == "" || err == nil && d.Algorithm().FromBytes(m.Raw) == d {
-		return nil // some registries say nothing
+		return stored.header, nil // some registries say nothing
 	}
-	return fmt.Errorf("wrote manifest %s and the registry calls it %s: %w", digestOf(m.Raw), redact.Line(said, redact.MaxLine), registry.ErrCorrupt)
+	return nil, fmt.Errorf("wrote manifest %s and the registry calls it %s: %w", digestOf(m.Raw), redact.Line(said, redact.MaxLine), registry.ErrCorrupt)
 }
 
 // checkReference refuses a digest that is none. Digests come from manifests, which

@@ -1,0 +1,45 @@
+package registry
+
+import (
+	"context"
+	"regexp"
+
+	imagetypes "go.podman.io/image/v5/types"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+)
+
+// ReferrerWriter is the ability of a destination endpoint to tell whether a registry
+// took notice of a manifest's subject. Use WriteReferrer.
+type ReferrerWriter interface {
+	// WriteReferrer stores m, whose subject is subject, under its digest. It reports
+	// whether the registry said that it lists m among the subject's referrers.
+	WriteReferrer(ctx context.Context, digest, subject ref.Digest, m Manifest) (listed bool, err error)
+}
+
+// WriteReferrer writes m, whose subject is subject, under its digest. It reports whether
+// the registry said that it lists m among the subject's referrers, which a registry that
+// is older than the referrers API does not, and an endpoint without the ability cannot.
+func WriteReferrer(ctx context.Context, dst imagetypes.ImageDestination, digest, subject ref.Digest, m Manifest) (listed bool, err error) {
+	if w, ok := dst.(ReferrerWriter); ok {
+		return w.WriteReferrer(ctx, digest, subject, m)
+	}
+	return false, WriteManifest(ctx, dst, digest.String(), m)
+}
+
+// noTag matches the characters that a digest may have and a tag may not.
+var noTag = regexp.MustCompile(`[^a-zA-Z0-9._-]`)
+
+// Lengths of the two parts of a fallback tag.
+const (
+	maxTagAlgorithm = 32
+	maxTagEncoded   = 64
+)
+
+// ReferrersTag is the tag under which a registry without the referrers API holds an
+// index of the referrers of d.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+func ReferrersTag(d ref.Digest) string {
+	part := func(s string, most int) string { return noTag.ReplaceAllString(s[:min(len(s), most)], "-") }
+	return part(d.Algorithm().String(), maxTagAlgorithm) + "-" + part(d.Encoded(), maxTagEncoded)
+}
