@@ -103,5 +103,8 @@ func (r Report) Write(out io.Writer) error {
 	if err == nil && r.Load != "" {
 		_, err = fmt.Fprintf(out, "load of the machine at the beginning: %s\n", r.Load)
 	}
+	if err == nil && r.Scale != 1 {
+		_, err = fmt.Fprintln(out, "The goals for time and memory are those of scale 1. At this scale only counts say something.")
+	}
 	return err
 }
