@@ -25,7 +25,7 @@ import (
 // read from there with this action's own credentials.
 func (j *job) blob(ctx context.Context, want ref.Descriptor) error {
 	_, err := j.copier.blobsDone.do(ctx, j.contentOfBlob(want), j.action.From.Repository, func(ctx context.Context) (struct{}, error) {
-		err := j.place(ctx, want)
+		err := j.obtain(ctx, want)
 		if err == nil {
 			j.copier.spool.brought(j.contentOfBlob(want))
 		}
@@ -34,8 +34,8 @@ func (j *job) blob(ctx context.Context, want ref.Descriptor) error {
 	return err
 }
 
-// place sees to it that the destination has a blob.
-func (j *job) place(ctx context.Context, want ref.Descriptor) error {
+// obtain sees to it that the destination has a blob.
+func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 	known, at := j.copier.mounts, j.contentOfBlob(want)
 	if from, ok := known.sure(at); ok {
 		return j.mount(ctx, want, from)
