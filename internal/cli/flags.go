@@ -12,6 +12,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
@@ -291,7 +292,9 @@ type copyFlags struct {
 	exitOnError      bool
 	maxErrors        int
 
-	prune pruneFlags // sync's alone
+	prune      pruneFlags // sync's alone
+	spoolDir   string
+	spoolLimit string
 }
 
 func (f *copyFlags) register(flags *pflag.FlagSet) {
@@ -308,6 +311,8 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.requireReferrers, "require-referrers", false, "fail an image, and leave its tag as it is, where some of its signatures, SBOMs or attestations cannot be mirrored")
 	flags.BoolVar(&f.exitOnError, "exit-on-error", false, "begin nothing new once a row has failed: the same as --max-errors 1")
 	flags.IntVar(&f.maxErrors, "max-errors", 0, "begin nothing new once `N` rows have failed (0: go on, and report)")
+	flags.StringVar(&f.spoolDir, "spool-dir", "", "keep what several destinations need and cannot mount in `DIR` until the last has it (default: the system's temporary directory)")
+	flags.StringVar(&f.spoolLimit, "spool-limit", "10GiB", "at most this `SIZE` of it at once, such as 500MiB; what is more is read upstream again (0: all of it)")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
 }
 
@@ -322,6 +327,27 @@ func (f *copyFlags) mostErrors(file migrate.Settings) int {
 		return 1
 	}
 	return file.MaxErrors
+}
+
+// spool reads where blobs are kept between their download and their last upload.
+func (f *copyFlags) spool() (copy.Spool, error) {
+	limit, err := parseSize(f.spoolLimit)
+	if err != nil {
+		return copy.Spool{}, usageErrorf("--spool-limit %q: expected a size such as 500MiB or 10GiB, or 0", f.spoolLimit)
+	}
+	return copy.Spool{Dir: f.spoolDir, Limit: limit}, nil
+}
+
+// parseSize reads a number of bytes, with or without a unit.
+func parseSize(s string) (int64, error) {
+	number, shift := s, 0
+	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			number, shift = n, 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseUint(number, 10, 63-shift)
+	return int64(n) << shift, err //nolint:gosec // it has 63-shift bits at most
 }
 
 // selection reads the platform flags.

@@ -22,6 +22,10 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 	if err != nil {
 		return 0, err
 	}
+	spool, err := copying.spool()
+	if err != nil {
+		return 0, err
+	}
 	ctx, cancel := c.run.withBudget(ctx)
 	defer cancel()
 	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file.Config, c.log, copying.retryTimes, c.run.dryRun
@@ -55,6 +59,7 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 			Images:           c.settled.images,
 			RetryTimes:       copying.retryTimes,
 			Timeout:          copying.timeout,
+			Spool:            spool,
 			RequireReferrers: copying.requireReferrers,
 			MaxErrors:        copying.mostErrors(c.settled.file.settings),
 			Events:           c.events(),

@@ -37,6 +37,7 @@ type Options struct {
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
 }
@@ -48,7 +49,7 @@ const blobsAtOnce = 64
 // Events observes a run. Nil funcs are silence. Calls come from many goroutines.
 type Events struct {
 	Started  func(plan.Action)
-	Moved    func(a plan.Action, bytes int) // blob bytes that left the source
+	Moved    func(a plan.Action, bytes int) // blob bytes on their way to the destination
 	Finished func(plan.Result)
 }
 
@@ -72,6 +73,8 @@ type Copier struct {
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
 	cosigned  flights[referral, plan.Referrers]
+	mounts    *mounts
+	spool     *spool
 
 	sources      flights[ref.Repository, imagetypes.ImageSource]
 	destinations flights[ref.Repository, imagetypes.ImageDestination]
@@ -105,14 +108,16 @@ func New(places Places, library *Library, opts Options) *Copier {
 		library: library,
 		log:     opts.Log,
 		blobs:   semaphore.NewWeighted(blobsAtOnce),
+		mounts:  newMounts(),
+		spool:   newSpool(opts.Spool, opts.Log),
 	}
 }
 
-// Close closes every endpoint that was opened.
+// Close closes every endpoint that was opened, and removes the spool.
 func (c *Copier) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var errs []error
+	errs := []error{c.spool.close()}
 	for _, endpoint := range c.opened {
 		errs = append(errs, endpoint.Close())
 	}
@@ -131,6 +136,9 @@ func (c *Copier) Close() error {
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
 	c.failed.Store(int64(p.Count(plan.Failed)))
+	if c.opts.Spool.Limit > 0 {
+		c.spool.expect(needsOf(ctx, c.library, p))
+	}
 	var g errgroup.Group
 	g.SetLimit(c.opts.Images)
 	for i, a := range p.Actions {
@@ -140,6 +148,7 @@ func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 		}
 		g.Go(func() error {
 			results[i] = c.one(ctx, a)
+			c.spool.finished(a.To.Repository)
 			return nil
 		})
 	}

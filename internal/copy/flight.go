@@ -20,6 +20,10 @@ type flights[K comparable, V any] struct {
 	// forgetful flights are forgotten when they land: somebody else keeps the outcome.
 	forgetful bool
 
+	// final says which failures everyone shares who reads from the same upstream; nil
+	// means failure.Final.
+	final func(error) bool
+
 	mu      sync.Mutex
 	flights map[K]*flight[V]
 }
@@ -60,7 +64,11 @@ func (fs *flights[K, V]) do(ctx context.Context, key K, from ref.Repository, f f
 // it may be the cause of ctx's end, which is a sibling's failure and not this work's.
 func (fs *flights[K, V]) lead(ctx context.Context, key K, fl *flight[V], f func(context.Context) (V, error)) {
 	fl.value, fl.err = f(ctx)
-	fl.verdict = ctx.Err() == nil && failure.Final(fl.err)
+	final := fs.final
+	if final == nil {
+		final = failure.Final
+	}
+	fl.verdict = ctx.Err() == nil && final(fl.err)
 	if fl.err != nil && !fl.verdict || fs.forgetful {
 		fs.forget(key, fl)
 	}
@@ -80,6 +88,32 @@ func (fs *flights[K, V]) join(key K, from ref.Repository) (*flight[V], bool) {
 	fl := &flight[V]{landed: make(chan struct{}), from: from}
 	fs.flights[key] = fl
 	return fl, true
+}
+
+// settle gives those who come from now on an outcome that nobody had to work for, where
+// there is no flight yet.
+func (fs *flights[K, V]) settle(key K, value V) {
+	fl, leads := fs.join(key, ref.Repository{})
+	if leads {
+		fl.value = value
+		close(fl.landed)
+	}
+}
+
+// outcome returns what a flight that has landed well brought.
+func (fs *flights[K, V]) outcome(key K) (value V, ok bool) {
+	fs.mu.Lock()
+	fl, known := fs.flights[key]
+	fs.mu.Unlock()
+	if !known {
+		return value, false
+	}
+	select {
+	case <-fl.landed:
+		return fl.value, fl.err == nil
+	default:
+		return value, false
+	}
 }
 
 // forget lets the next caller do the work of a flight again, unless somebody does so

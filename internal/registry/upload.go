@@ -47,6 +47,32 @@ func UploadBlob(ctx context.Context, dst imagetypes.ImageDestination, want ref.D
 	return nil
 }
 
+// BlobMounter is the ability of a destination endpoint to take a blob over from another
+// repository of its registry, without its bytes. Use MountBlob.
+type BlobMounter interface {
+	// MountBlob asks the registry to take want over from the repository from, which is
+	// on the same host. Where session is nil, and there is no error, it has done so.
+	// Otherwise it has opened an upload instead, and session stores the blob there: once,
+	// and only this blob.
+	MountBlob(ctx context.Context, want ref.Descriptor, from ref.Repository) (session BlobUploader, err error)
+}
+
+// CanMount reports whether dst can mount blobs, as far as that is its own to say.
+func CanMount(dst imagetypes.ImageDestination) bool {
+	_, ok := dst.(BlobMounter)
+	return ok
+}
+
+// MountBlob takes a blob over from another repository of dst's registry, see BlobMounter.
+// Whatever its error is, the blob may still be uploaded.
+func MountBlob(ctx context.Context, dst imagetypes.ImageDestination, want ref.Descriptor, from ref.Repository) (session BlobUploader, err error) {
+	m, ok := dst.(BlobMounter)
+	if !ok {
+		return nil, fmt.Errorf("%T cannot mount blobs: %w", dst, ErrUnsupported)
+	}
+	return m.MountBlob(ctx, want, from)
+}
+
 // HasBlob reports whether dst holds a blob, of the right size where it says a size.
 func HasBlob(ctx context.Context, dst imagetypes.ImageDestination, want ref.Descriptor) (bool, error) {
 	held, info, err := dst.TryReusingBlob(ctx, imagetypes.BlobInfo{Digest: want.Digest, Size: want.Size, MediaType: want.MediaType}, none.NoCache, false)

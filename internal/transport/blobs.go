@@ -96,9 +96,9 @@ func (r *blobReader) Close() error {
 	return r.ReadCloser.Close()
 }
 
-// upload stores the blob that open reads: the upload session is opened beside the
+// upload stores the blob that open reads: start opens the upload session beside the
 // source, then one PUT carries the bytes. Whichever fails first ends the other.
-func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descriptor, open registry.Opener) error {
+func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descriptor, start sessionOpener, open registry.Opener) error {
 	if err := h.turn(ctx, h.blobWrites); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descrip
 
 	started := make(chan *url.URL, 1)
 	go func() {
-		location, err := h.startUpload(ctx, repo)
+		location, err := start(ctx)
 		if err != nil {
 			watch.Cancel(&registry.Error{Op: "start upload to", Side: registry.SideTarget, Ref: repo.Digested(want.Digest), Err: err})
 		}
@@ -133,6 +133,9 @@ func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descrip
 	patience := stall.Patience{Stall: h.opts.Stall, Answer: answerTime(h.opts)}
 	return h.finishUpload(ctx, repo, location, want, watch.Upload(content, want.Size, patience))
 }
+
+// sessionOpener returns where the bytes of an upload session go.
+type sessionOpener func(context.Context) (*url.URL, error)
 
 // startUpload opens an upload session and returns where its bytes go.
 func (h *host) startUpload(ctx context.Context, repo ref.Repository) (*url.URL, error) {

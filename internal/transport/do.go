@@ -31,15 +31,17 @@ type call struct {
 	url    *url.URL       // in full, for an upload location or a next page
 	query  url.Values     // added to path
 	header http.Header
-	body   []byte        // sent again at each attempt
-	push   bool          // ask for a token that may push
-	remove bool          // ask for a token that may delete
-	accept []int         // statuses that are success
-	pace   *rate.Limiter // waited for before each attempt; nil means no pacing
+	body   []byte         // sent again at each attempt
+	push   bool           // ask for a token that may push
+	reads  ref.Repository // ask for one that may also pull from this other repository
+	remove bool           // ask for a token that may delete
+	accept []int          // statuses that are success
+	pace   *rate.Limiter  // waited for before each attempt; nil means no pacing
 }
 
 // answer is what a call that carries no blob brought.
 type answer struct {
+	status int
 	header http.Header
 	from   *url.URL // who answered, after redirects
 	length int64    // of the body, -1 where the registry did not say
@@ -98,7 +100,7 @@ func (h *host) exchange(ctx context.Context, c call, limit int64) (answer, error
 	}
 	defer resp.Body.Close()
 	defer drain(resp.Body)
-	a := answer{header: resp.Header, from: resp.Request.URL, length: resp.ContentLength}
+	a := answer{status: resp.StatusCode, header: resp.Header, from: resp.Request.URL, length: resp.ContentLength}
 	if limit == unread {
 		return a, nil
 	}
@@ -180,7 +182,7 @@ func (h *host) send(ctx context.Context, c call, body io.Reader, size int64) (*h
 	if target == nil {
 		target = &url.URL{Scheme: scheme, Host: h.address, Path: c.apiPath(), RawQuery: c.query.Encode()}
 	}
-	req, err := http.NewRequestWithContext(orasauth.WithScopesForHost(ctx, target.Host, scope(c)), c.method, target.String(), body)
+	req, err := http.NewRequestWithContext(orasauth.WithScopesForHost(ctx, target.Host, scopes(c)...), c.method, target.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w: %w", c.method, redact.URL(target), redact.Error(err), registry.ErrPermanent)
 	}
@@ -229,7 +231,15 @@ func (c call) apiPath() string {
 	return "/v2/" + c.repo.Path + "/" + c.path
 }
 
-// scope is what a token must allow for the call.
+// scopes are what a token must allow for the call.
+func scopes(c call) []string {
+	if c.reads == (ref.Repository{}) {
+		return []string{scope(c)}
+	}
+	return []string{scope(c), orasauth.ScopeRepository(c.reads.Path, orasauth.ActionPull)}
+}
+
+// scope is what a token must allow in the call's own repository.
 func scope(c call) string {
 	switch {
 	case c.repo.Path == "":

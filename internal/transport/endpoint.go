@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 
 	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
@@ -103,6 +104,7 @@ var (
 	_ registry.ManifestWriter     = (*destination)(nil)
 	_ registry.BlobUploader       = (*destination)(nil)
 	_ registry.ReferrerWriter     = (*destination)(nil)
+	_ registry.BlobMounter        = (*destination)(nil)
 )
 
 // WriteManifest stores m under a tag or under its digest.
@@ -121,13 +123,44 @@ func (d *destination) WriteReferrer(ctx context.Context, digest, subject ref.Dig
 // the source, then one PUT carries the bytes. It fails with ErrStalled where next to
 // nothing moves for the stall time.
 func (d *destination) UploadBlob(ctx context.Context, want ref.Descriptor, open registry.Opener) error {
+	return d.upload(ctx, want, func(ctx context.Context) (*url.URL, error) { return d.host.startUpload(ctx, d.repo) }, open)
+}
+
+func (d *destination) upload(ctx context.Context, want ref.Descriptor, start sessionOpener, open registry.Opener) error {
 	if err := checkDigest(want.Digest); err != nil {
 		return err
 	}
 	if want.Size < 0 {
 		return fmt.Errorf("blob %s without a size: %w", want.Digest, registry.ErrUnsupported)
 	}
-	return d.host.upload(ctx, d.repo, want, open)
+	return d.host.upload(ctx, d.repo, want, start, open)
+}
+
+// MountBlob asks with one request for a blob of another repository on the same host. The
+// upload session that a registry opens instead is good for one upload.
+func (d *destination) MountBlob(ctx context.Context, want ref.Descriptor, from ref.Repository) (registry.BlobUploader, error) {
+	if err := checkDigest(want.Digest); err != nil {
+		return nil, err
+	}
+	if from.Host != d.repo.Host {
+		return nil, fmt.Errorf("mount from another registry, %s: %w", from, registry.ErrUnsupported)
+	}
+	location, err := d.host.mount(ctx, d.repo, want.Digest, from)
+	if err != nil || location == nil {
+		return nil, err
+	}
+	return &session{destination: d, location: location}, nil
+}
+
+// session is an upload that a registry opened in place of mounting a blob.
+type session struct {
+	destination *destination
+	location    *url.URL
+}
+
+// UploadBlob sends the blob into the session.
+func (s *session) UploadBlob(ctx context.Context, want ref.Descriptor, open registry.Opener) error {
+	return s.destination.upload(ctx, want, func(context.Context) (*url.URL, error) { return s.location, nil }, open)
 }
 
 // PutBlob stores a blob whose digest is known. It is what the interface asks for;
