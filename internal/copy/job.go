@@ -40,7 +40,8 @@ func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers
 			return err
 		})
 	}
-	return referrers, g.Wait()
+	err = g.Wait()
+	return referrers, err
 }
 
 // node brings a manifest to the destination after everything it refers to. The first
