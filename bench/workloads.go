@@ -143,8 +143,7 @@ func (w *world) openTarget(ecr bool) (err error) {
 		return err
 	}
 	for _, name := range w.want.Repositories {
-		tags := map[string]string{"upstream-image": w.source.Host + "/" + name, "upstream-tags": "v+", // content.TagPattern
-			"upstream-options": "referrers=false"} // as contest.Task has it
+		tags := map[string]string{"upstream-image": w.source.Host + "/" + name, "upstream-tags": "v+"} // content.TagPattern
 		if err := w.target.ECR.CreateRepository(name, ecrlocal.RepositoryOptions{Tags: tags}); err != nil {
 			return err
 		}

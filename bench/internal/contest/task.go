@@ -75,10 +75,6 @@ func Ours(path string, t Task) (measure.Program, error) {
 	if t.Target.ECR != nil {
 		fmt.Fprintf(&file, "discovery: {enabled: true}\nregistries:\n  %q: {limits: {manifestWritesPerSecond: 10000}}\n", t.Target.Host)
 	} else {
-		// What refers to images is left out: there is nothing of the kind, the floor looks
-		// for nothing, and how often a registry without the API is asked before it is known
-		// to be one differs from run to run.
-		fmt.Fprintln(&file, "defaults: {referrers: false}")
 		fmt.Fprintln(&file, "mirrors:")
 		for _, name := range t.Want.Repositories {
 			fmt.Fprintf(&file, "- {name: %q, from: %q, to: %q, tags: %q}\n", name, t.Source.Host+"/"+name, t.Target.Host+"/"+name, content.TagPattern)
