@@ -107,6 +107,9 @@ func (s *stage) setup(env *testscript.Env) error {
 		key, value, _ := strings.Cut(pair, "=")
 		env.Setenv(key, value)
 	}
+	// The race detector waits a second at the end of a process for reports of races, and
+	// scripts start hundreds of processes.
+	env.Setenv("GORACE", "atexit_sleep_ms=20")
 	home := filepath.Join(env.WorkDir, "home")
 	env.Setenv("HOME", home)
 	env.Setenv("XDG_RUNTIME_DIR", home)

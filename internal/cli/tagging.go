@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -56,16 +57,22 @@ func (f *taggingFlags) check() error {
 		return usageErrorf("--image-key and --tag-key name two different resource tags")
 	}
 	for flag, key := range map[string]string{"--image-key": f.imageKey, "--tag-key": f.tagKey} {
-		if !resourceTagKey.MatchString(key) || strings.HasPrefix(strings.ToLower(key), "aws:") {
+		if !isResourceTagKey(key) || strings.HasPrefix(strings.ToLower(key), "aws:") {
 			return usageErrorf("%s %q is no key of a resource tag: expected up to 120 of letters, digits, spaces and _ . : / = + - @, not beginning with aws:", flag, key)
 		}
 	}
 	return nil
 }
 
-// resourceTagKey is what AWS takes for a key, with room for the "-12" of a continuation.
+// isResourceTagKey reports whether AWS takes a key, with room for the "-12" of a
+// continuation.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-using-tags.html
-var resourceTagKey = regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{1,120}$`)
+func isResourceTagKey(key string) bool {
+	n := utf8.RuneCountInString(key)
+	return n >= 1 && n <= 120 && !strings.ContainsFunc(key, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune(" _.:/=+-@", r)
+	})
+}
 
 // tagging is one invocation of track or untrack.
 type tagging struct {
