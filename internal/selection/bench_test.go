@@ -33,17 +33,19 @@ func BenchmarkSelect(b *testing.B) {
 			"prerelease=true variant=alpine+ mutable=latest keep=not:+5 keep=semver:ge1 keep=not:re:" + re,
 		},
 	} {
-		b.Run(bench.name, func(b *testing.B) {
-			selector := compile(b, bench.tags, bench.options)
-			in := selection.Input{Upstream: tags, UpstreamListed: true, Target: tags[:1000], Created: created}
-			b.ReportAllocs()
-			for b.Loop() {
-				result := selector.Select(in)
-				if len(result.Picks)+len(result.Dropped) < len(tags) {
-					b.Fatalf("%d picks and %d dropped of %d tags", len(result.Picks), len(result.Dropped), len(tags))
+		for _, n := range []int{10_000, 100_000} { // memory is to grow with the tags, and no faster
+			b.Run(fmt.Sprintf("%s/%d", bench.name, n), func(b *testing.B) {
+				selector := compile(b, bench.tags, bench.options)
+				in := selection.Input{Upstream: tags[:n], UpstreamListed: true, Target: tags[:1000], Created: created}
+				b.ReportAllocs()
+				for b.Loop() {
+					result := selector.Select(in)
+					if len(result.Picks)+len(result.Dropped) < n {
+						b.Fatalf("%d picks and %d dropped of %d tags", len(result.Picks), len(result.Dropped), n)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
