@@ -3,8 +3,9 @@
 //
 // The order is what keeps the first promise, that a tag always resolves to a complete
 // image: blobs before the manifest that names them, children before their index, all
-// of it by digest; then the tag, in one request; then the tag is read back and its
-// bytes are hashed. Whatever fails in between, the tag still is what it was.
+// of it by digest; then the root, under its tag and in one request (docs/adr/0010); then
+// the tag is read back and its bytes are hashed. Whatever fails in between, the tag still
+// is what it was.
 //
 // The walk is this package's own, over containers/image's ImageSource and
 // ImageDestination (docs/adr/0001 says why); it knows no registry and no HTTP.
@@ -238,8 +239,8 @@ func pending(ctx context.Context, a plan.Action) plan.Result {
 	return plan.Result{Action: a, Status: plan.Pending, Reason: "not done: " + context.Cause(ctx).Error(), Err: context.Cause(ctx)}
 }
 
-// copyThenTag is the two phases: everything below the tag goes to the destination by
-// digest, and then the tag. It reports whether the tag had to be written.
+// copyThenTag is the two phases: everything below the root goes to the destination by
+// digest, and then the root under its tag. It reports whether the tag had to be written.
 func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, referrers plan.Referrers, err error) {
 	j := &job{copier: c, action: a, origin: c.places.Source(a), target: c.places.Target(a), moved: moved}
 	root, err := Root(ctx, c.library, j.origin, a)
@@ -259,7 +260,7 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 	if referrers, err = j.content(ctx, root); err != nil {
 		return false, referrers, err
 	}
-	wrote, err = j.tag(ctx, root.Manifest)
+	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err
 }
 
