@@ -38,10 +38,23 @@ type Options struct {
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Seen             Seen
 	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
 }
+
+// Seen is what planning has seen of the destinations, so that it need not be asked again.
+// The zero Seen is of a plan that nobody knows the age of.
+type Seen struct {
+	At time.Time // when it began to look
+}
+
+// freshFor is how long after the plan has seen a tag nobody is expected to have changed
+// it. It saves a request, and not the look just before the tag is written.
+const freshFor = time.Minute
+
+func (s Seen) fresh() bool { return time.Since(s.At) < freshFor }
 
 // blobsAtOnce bounds the blobs that a run has under way. Measured, more than this
 // brings nothing, and it keeps memory at a few MiB whatever the images weigh.
@@ -253,9 +266,10 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 	if j.dst, err = c.destination(ctx, a); err != nil {
 		return false, referrers, err
 	}
-	// Asked for now, what may not be written costs no bytes.
-	if needed, err := j.needsTag(ctx); err != nil || !needed {
-		return false, referrers, err
+	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
+		if needed, err := j.needsTag(ctx); err != nil || !needed {
+			return false, referrers, err
+		}
 	}
 	if referrers, err = j.content(ctx, root); err != nil {
 		return false, referrers, err

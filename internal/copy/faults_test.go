@@ -403,6 +403,48 @@ func TestChangedBefore(t *testing.T) {
 	}
 }
 
+// Of a plan that was made a moment ago each tag is looked at once, just before it is
+// written; of an older one also before its content is brought. In both cases a tag that
+// is no longer what the plan saw is left alone, and one that another run has brought is
+// not written again.
+func TestLooks(t *testing.T) {
+	planned, theirs, node := image("planned", amd64), image("theirs", amd64), image("x", amd64)
+	for name, test := range map[string]struct {
+		seen  copy.Seen
+		looks int
+	}{
+		"of a plan just made":       {copy.Seen{At: time.Now()}, 1},
+		"of an old plan":            {copy.Seen{At: time.Now().Add(-time.Hour)}, 2},
+		"of a plan of any age":      {copy.Seen{}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, distribution(t), distribution(t), nil)
+			w.push(w.up, "team/app", "1", node)
+			w.push(w.down, "team/app", "theirs", theirs)
+			w.push(w.down, "team/app", "brought", node)
+			actions := []plan.Action{
+				w.action("team/app", "new", node), w.action("team/app", "theirs", node), w.action("team/app", "brought", node),
+				update(w.action("team/app", "gone", node), planned),
+			}
+			results := w.run(t.Context(), copy.Options{Seen: test.seen}, actions...)
+			expect(t, results[0], plan.Copied)
+			expect(t, results[1], plan.StaysBlocked, "changed meanwhile")
+			expect(t, results[2], plan.StaysInSync, "another run")
+			expect(t, results[3], plan.StaysBlocked, "changed meanwhile")
+			if got := count(w.down, "manifest-head", "new"); got != test.looks {
+				t.Errorf("the new tag was looked at %d times, want %d", got, test.looks)
+			}
+			for _, tag := range []string{"theirs", "brought", "gone"} {
+				if got := count(w.down, "manifest-put", tag); got != 0 {
+					t.Errorf("%s was written %d times", tag, got)
+				}
+			}
+			w.judge("new", node)
+		})
+	}
+}
+
 // A tag that changes while the content is on its way is seen by the second look.
 func TestChangedWhileCopying(t *testing.T) {
 	t.Parallel()
