@@ -87,6 +87,7 @@ type Copier struct {
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
 	cosigned  flights[referral, plan.Referrers]
+	vacancies vacancies
 	mounts    *mounts
 	spool     *spool
 
@@ -150,6 +151,7 @@ func (c *Copier) Close() error {
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
 	c.failed.Store(int64(p.Count(plan.Failed)))
+	c.vacancies.expect(p)
 	if c.opts.Spool.Limit > 0 {
 		c.spool.expect(needsOf(ctx, c.library, p))
 	}

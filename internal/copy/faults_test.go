@@ -413,9 +413,9 @@ func TestLooks(t *testing.T) {
 		seen  copy.Seen
 		looks int
 	}{
-		"of a plan just made":       {copy.Seen{At: time.Now()}, 1},
-		"of an old plan":            {copy.Seen{At: time.Now().Add(-time.Hour)}, 2},
-		"of a plan of any age":      {copy.Seen{}, 2},
+		"of a plan just made":  {copy.Seen{At: time.Now()}, 1},
+		"of an old plan":       {copy.Seen{At: time.Now().Add(-time.Hour)}, 2},
+		"of a plan of any age": {copy.Seen{}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

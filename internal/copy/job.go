@@ -103,6 +103,7 @@ func lacksContent(err error) bool {
 // a moment ago.
 func (j *job) belowAgain(ctx context.Context, n *Node, refusal error) error {
 	j.copier.log.Warn("manifest refused, looking for what it names again", zap.Stringer("destination", j.action.To), zap.Error(refusal))
+	j.copier.vacancies.doubt(j.action.To.Repository)
 	for node := range n.all() {
 		if node != n {
 			j.copier.nodesDone.forgetLanded(j.contentOf(node))
