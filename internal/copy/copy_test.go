@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -453,9 +455,62 @@ func TestMaxErrors(t *testing.T) {
 	}
 }
 
+// Without a bound of images, as many begin as it takes to have blobs waiting, however many
+// there are.
+func TestImagesBeginAsBlobsAreWanted(t *testing.T) {
+	const images, layers = 40, 20
+	t.Parallel()
+	w := newWorld(t, distribution(t), distribution(t), nil)
+	var actions []plan.Action
+	for i := range images {
+		var own []imagetest.Blob
+		for n := range layers {
+			own = append(own, imagetest.Layer(fmt.Sprint(i, n), 10))
+		}
+		node := imagetest.Image(amd64, own...)
+		w.push(w.up, "team/app", fmt.Sprint(i), node)
+		actions = append(actions, w.action("team/app", fmt.Sprint(i), node))
+		actions[i].Size = int64(i)
+	}
+	release, streams := newSignal(), make(chan struct{}, images*layers)
+	w.up.server.FailNext("blob-get", images*layers, ecrlocal.Fault{
+		Hold: release.done, Match: func(ecrlocal.Entry) bool { streams <- struct{}{}; return true },
+	})
+	var begun atomic.Int32
+	order := make(chan string, images)
+	go func() {
+		for range 64 {
+			<-streams
+		}
+		time.Sleep(200 * time.Millisecond) // for more to begin, where it is wrong
+		// 128 are seen to, and more images begin until 128 wait besides. Some begin while
+		// others are about to say what they want.
+		if got := begun.Load(); got < 13 || got > 13+16 {
+			t.Errorf("%d images began until the first blob was there", got)
+		}
+		release.send()
+	}()
+	opts := copy.Options{Events: copy.Events{Started: func(a plan.Action) {
+		begun.Add(1)
+		order <- a.To.Tag
+	}}}
+	for _, r := range w.run(t.Context(), opts, actions...) {
+		expect(t, r, plan.Copied)
+	}
+	early := 0
+	for range 20 {
+		if tag := <-order; len(tag) == 2 && tag >= "20" { // the twenty largest
+			early++
+		}
+	}
+	if early < 12 {
+		t.Errorf("%d of the twenty largest images are among the first twenty", early)
+	}
+}
+
 func TestImagesAtOnce(t *testing.T) {
 	const images = 10
-	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, 8}, {-1, images}} {
+	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, images}, {-1, images}} {
 		t.Run(fmt.Sprint(test.ask), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, distribution(t), distribution(t), nil)
