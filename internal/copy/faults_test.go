@@ -625,6 +625,37 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 	w.judge("second", second)
 }
 
+// An image gives up a layer half-way, because another of its layers is gone upstream. An
+// image that begins later and has the first layer, too, brings it: that it was given up,
+// and for what, is nobody's verdict on it.
+func TestLaterImageBringsWhatAnotherGaveUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution(t), distribution(t), nil)
+	base, gone := imagetest.Layer("base", 3000), imagetest.Layer("gone", 3000)
+	first, second := imagetest.Image(amd64, base, gone), imagetest.Image(arm64, base)
+	w.push(w.up, "team/app", "first", first)
+	w.push(w.up, "team/app", "second", second)
+	led := newSignal()
+	w.up.server.FailNext("blob-get", 1, ecrlocal.Fault{
+		CutAfter: 100, Hold: make(chan struct{}), // until it is given up
+		Match: func(e ecrlocal.Entry) bool {
+			if e.Reference != string(base.Digest()) {
+				return false
+			}
+			led.send()
+			return true
+		},
+	})
+	w.up.server.FailNext("blob-get", 1, ecrlocal.Fault{
+		Hold: led.done, Status: http.StatusNotFound,
+		Match: func(e ecrlocal.Entry) bool { return e.Reference == string(gone.Digest()) },
+	})
+	results := w.run(t.Context(), copy.Options{Images: 1}, w.action("team/app", "first", first), w.action("team/app", "second", second))
+	expect(t, results[0], plan.HasFailed, string(gone.Digest()))
+	expect(t, results[1], plan.Copied)
+	w.judge("second", second)
+}
+
 // A run that is interrupted leaves every tag as it was, says so, and writes nothing
 // from then on.
 func TestInterrupted(t *testing.T) {
