@@ -53,8 +53,8 @@ type Action struct {
 	Have   ref.Digest    // what To held when the plan was made, "" where nothing
 	Size   int64         // bytes of the image at the destination; 0 where it was not read
 	Reason string
-	Mirror discover.Mirror
-	Err    error // why it is Blocked or Failed, nil where Reason alone says it
+	Mirror *discover.Mirror // what wants it; one for all its actions, which nobody may change
+	Err    error            // why it is Blocked or Failed, nil where Reason alone says it
 }
 
 // Plan is a whole run, decided before its first write. Actions are sorted by
@@ -66,7 +66,7 @@ type Plan struct {
 
 // Wanted is one tag that a mirror wants, with what is known about both sides.
 type Wanted struct {
-	Mirror discover.Mirror
+	Mirror *discover.Mirror
 	Tag    string // at the destination
 	Source string // upstream: the same tag, unless the mirror renames it; "" where a digest was asked for
 	Term   string // what chose the tag
@@ -178,12 +178,12 @@ func (a Action) Stop(err error) Action {
 
 // MirrorStopped is the row of a mirror none of whose tags could be planned, Blocked or
 // Failed as Stop says.
-func MirrorStopped(m discover.Mirror, err error) Action {
+func MirrorStopped(m *discover.Mirror, err error) Action {
 	return Action{From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}, Mirror: m}.Stop(err)
 }
 
 // Clash is the error of a destination tag that two rules want. It names both places.
-func Clash(a, b discover.Mirror) error {
+func Clash(a, b *discover.Mirror) error {
 	return fmt.Errorf("two rules want this tag: %s from %s, and %s from %s", a.Origin.Place, a.Upstream, b.Origin.Place, b.Upstream)
 }
 

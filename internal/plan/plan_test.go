@@ -23,8 +23,8 @@ const (
 	digestC = ref.Digest("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc")
 )
 
-func mirrorTo(target string) discover.Mirror {
-	return discover.Mirror{
+func mirrorTo(target string) *discover.Mirror {
+	return &discover.Mirror{
 		Upstream: ref.MustParse("quay.io/org/app").Repository,
 		Target:   ref.MustParse(target).Repository,
 		Options:  discover.DefaultOptions(),

@@ -46,7 +46,7 @@ func action(verb plan.Verb, upstream, repo, tag, reason string) plan.Action {
 		To:     to.Tagged(tag),
 		Want:   digestA,
 		Reason: reason,
-		Mirror: discover.Mirror{
+		Mirror: &discover.Mirror{
 			Name:     repo,
 			Upstream: from,
 			Target:   to,

@@ -93,7 +93,7 @@ func benchPlan(b *testing.B, source, destination *counted) plan.Plan {
 	for r := range benchRepositories {
 		for t := range benchTags {
 			path := fmt.Sprintf("library/app-%d", r)
-			m := discover.Mirror{
+			m := &discover.Mirror{
 				Upstream: ref.Repository{Host: source.host, Path: path},
 				Target:   ref.Repository{Host: destination.host, Path: path},
 			}
