@@ -272,14 +272,14 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 		return plan.Plan{}, err
 	}
 	r.library = copy.NewLibrary(readsAtOnce)
-	var wanted []plan.Wanted
 	all := r.gather(ctx, follow)
+	wanted := make([][]plan.Wanted, 0, len(all))
 	for _, g := range all {
 		warnings = append(warnings, g.warnings...)
 		if g.err != nil {
 			stopped = append(stopped, plan.MirrorStopped(g.mirror, g.err))
 		}
-		wanted = append(wanted, g.wanted...)
+		wanted = append(wanted, g.wanted)
 	}
 	p := plan.Build(wanted, stopped, warnings)
 	r.refine(ctx, &p)

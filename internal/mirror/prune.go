@@ -149,7 +149,7 @@ func doubt(upstream []string, wanted []plan.Wanted) string {
 
 // view is what pruning has to know of a mirror.
 func (g gathered) view() prune.View {
-	v := prune.View{Mirror: g.mirror, Err: cmp.Or(g.err, g.listErr), Listing: g.besides}
+	v := prune.View{Mirror: g.mirror, Err: cmp.Or(g.err, g.listErr), Listing: g.besides, Wanted: make([]string, 0, len(g.wanted))}
 	for _, w := range g.wanted {
 		v.Wanted = append(v.Wanted, w.Tag)
 	}

@@ -88,12 +88,18 @@ type Wanted struct {
 	Uncompared bool
 }
 
-// Build decides about each wanted tag. Two mirrors that want the same destination tag
+// Build decides about each wanted tag; wanted has one slice for each mirror. Two mirrors that want the same destination tag
 // are both Failed: which of them were last would be chance.
-func Build(wanted []Wanted, failed []Action, warnings []string) Plan {
-	actions := slices.Clone(failed)
-	for _, w := range wanted {
-		actions = append(actions, decide(w))
+func Build(wanted [][]Wanted, failed []Action, warnings []string) Plan {
+	all := len(failed)
+	for _, of := range wanted {
+		all += len(of)
+	}
+	actions := append(make([]Action, 0, all), failed...)
+	for _, of := range wanted {
+		for _, w := range of {
+			actions = append(actions, decide(w))
+		}
 	}
 	slices.SortStableFunc(actions, byDestination)
 	refuseClashes(actions)
@@ -101,11 +107,13 @@ func Build(wanted []Wanted, failed []Action, warnings []string) Plan {
 }
 
 func byDestination(a, b Action) int {
-	return cmp.Or(
-		cmp.Compare(a.To.Repository.String(), b.To.Repository.String()),
-		cmp.Compare(a.To.Tag, b.To.Tag),
-		cmp.Compare(a.From.String(), b.From.String()),
-	)
+	if c := a.To.Repository.Compare(b.To.Repository); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.To.Tag, b.To.Tag); c != 0 {
+		return c
+	}
+	return a.From.Compare(b.From)
 }
 
 // decide is the whole of the comparison, in the order in which a person would ask.
@@ -201,6 +209,9 @@ func refuseClashes(sorted []Action) {
 
 // Add returns the plan with more actions in their places.
 func (p Plan) Add(more []Action) Plan {
+	if len(more) == 0 {
+		return p
+	}
 	p.Actions = slices.Concat(p.Actions, more)
 	slices.SortStableFunc(p.Actions, byDestination)
 	return p

@@ -120,7 +120,7 @@ func targets(views []View) []target {
 	for repo, views := range byRepo {
 		all = append(all, target{repo, views})
 	}
-	slices.SortFunc(all, func(a, b target) int { return cmp.Compare(a.repo.String(), b.repo.String()) })
+	slices.SortFunc(all, func(a, b target) int { return a.repo.Compare(b.repo) })
 	return all
 }
 

@@ -7,6 +7,7 @@
 package ref
 
 import (
+	"cmp"
 	_ "crypto/sha512" // digests of sha384 and sha512 are read here, whatever else the program links
 	"errors"
 	"fmt"
@@ -45,6 +46,22 @@ func (r Repository) String() string {
 	return r.Host + "/" + r.Path
 }
 
+// Compare orders repositories as their texts are ordered.
+func (r Repository) Compare(other Repository) int {
+	if r.Host == other.Host {
+		return strings.Compare(r.Path, other.Path)
+	}
+	return compareJoined(r.parts(), other.parts())
+}
+
+// parts are what String joins.
+func (r Repository) parts() []string {
+	if r.Host == "" {
+		return []string{r.Path}
+	}
+	return []string{r.Host, "/", r.Path}
+}
+
 // Tagged returns the reference of a tag in r.
 func (r Repository) Tagged(tag string) Reference { return Reference{Repository: r, Tag: tag} }
 
@@ -70,6 +87,44 @@ func (r Reference) String() string {
 		b.WriteString("@" + string(r.Digest))
 	}
 	return b.String()
+}
+
+// Compare orders references as their texts are ordered.
+func (r Reference) Compare(other Reference) int {
+	return compareJoined(r.parts(), other.parts())
+}
+
+// parts are what String joins.
+func (r Reference) parts() []string {
+	parts := r.Repository.parts()
+	if r.Tag != "" {
+		parts = append(parts, ":", r.Tag)
+	}
+	if r.Digest != "" {
+		parts = append(parts, "@", string(r.Digest))
+	}
+	return parts
+}
+
+// compareJoined compares two texts that are given in parts. Joining them would cost a
+// sort more than the comparing does.
+func compareJoined(a, b []string) int {
+	for {
+		for len(a) > 0 && a[0] == "" {
+			a = a[1:]
+		}
+		for len(b) > 0 && b[0] == "" {
+			b = b[1:]
+		}
+		if len(a) == 0 || len(b) == 0 {
+			return cmp.Compare(len(a), len(b))
+		}
+		n := min(len(a[0]), len(b[0]))
+		if c := strings.Compare(a[0][:n], b[0][:n]); c != 0 {
+			return c
+		}
+		a[0], b[0] = a[0][n:], b[0][n:]
+	}
 }
 
 // Identifier returns what a registry is asked for: the digest if there is one, else

@@ -11,29 +11,94 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// jsonText writes the report's data. Runes that could steer a terminal are written as
-// JSON escapes, so that what is decoded is exact and what is shown is harmless.
+// writeJSON writes the report's data as jsonText would, a row at a time.
+func writeJSON(w *printer, r Report) error {
+	before, after, err := around(r, jsonText, `"rows": []`)
+	if err != nil {
+		return err
+	}
+	w.print(before, `"rows": [`)
+	for i, row := range r.Rows.All() {
+		encoded, err := encode(row, "    ")
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			w.print(",")
+		}
+		w.print("\n    ", escapeInvisible(strings.TrimSuffix(encoded, "\n"), jsonEscape))
+	}
+	if r.Rows.Len() > 0 {
+		w.print("\n  ")
+	}
+	w.print("]", after)
+	return nil
+}
+
+// writeYAML writes the report's data as yamlText would, a row at a time.
+func writeYAML(w *printer, r Report) error {
+	before, after, err := around(r, yamlText, "\nrows: []")
+	if err != nil {
+		return err
+	}
+	w.print(before, "\nrows:")
+	if r.Rows.Len() == 0 {
+		w.print(" []")
+	}
+	for _, row := range r.Rows.All() {
+		encoded, err := yamlText([]Row{row})
+		if err != nil {
+			return err
+		}
+		w.print("\n", indented(strings.TrimSuffix(encoded, "\n")))
+	}
+	w.print(after)
+	return nil
+}
+
+// indented moves every line to the right by as much as YAML lists stand below their key.
+func indented(lines string) string {
+	var b strings.Builder
+	for line := range strings.Lines(lines) {
+		if line != "\n" {
+			b.WriteString("  ")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// around writes a report without rows, and returns what stands before and after its
+// list, which is written as none. Nothing else in a report is: within text quotes are
+// escaped in JSON, and lines are indented in YAML.
+func around(r Report, write func(any) (string, error), none string) (before, after string, err error) {
+	r.Rows = Rows{}
+	whole, err := write(r.whole())
+	before, after, _ = strings.Cut(whole, none)
+	return before, after, err
+}
+
+// jsonText writes data. Runes that could steer a terminal are written as JSON escapes,
+// so that what is decoded is exact and what is shown is harmless.
 func jsonText(data any) (string, error) {
-	text, err := encode(data)
+	text, err := encode(data, "")
 	return escapeInvisible(text, jsonEscape), err
 }
 
 // whole is r without nil slices, which would be written as null.
 func (r Report) whole() Report {
-	if r.Rows == nil {
-		r.Rows = []Row{}
-	}
 	if r.Warnings == nil {
 		r.Warnings = []string{}
 	}
 	return r
 }
 
-func encode(data any) (string, error) {
+// encode writes data as indented JSON, all lines but the first behind prefix.
+func encode(data any, prefix string) (string, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	enc.SetIndent(prefix, "  ")
 	if err := enc.Encode(data); err != nil {
 		return "", fmt.Errorf("encoding the report: %w", err)
 	}
@@ -44,7 +109,7 @@ func encode(data any) (string, error) {
 // starts from the JSON, which is YAML already, and takes the punctuation away: so there
 // is one schema, and text that looks like a number ("1.10") stays text.
 func yamlText(data any) (string, error) {
-	text, err := encode(data)
+	text, err := encode(data, "")
 	if err != nil {
 		return "", err
 	}
