@@ -11,7 +11,6 @@ import (
 	_ "crypto/sha512" // digests of sha384 and sha512 are read here, whatever else the program links
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -140,12 +139,21 @@ func (r Reference) Identifier() string {
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 const maxTag = 128
 
-var tagGrammar = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
-
 // ValidTag reports whether tag can be a tag in any registry.
 func ValidTag(tag string) bool {
-	return len(tag) <= maxTag && tagGrammar.MatchString(tag)
+	if tag == "" || len(tag) > maxTag || tag[0] == '.' || tag[0] == '-' {
+		return false
+	}
+	for i := range len(tag) {
+		if c := tag[i]; !isLetter(c) && !isDigit(c) && c != '_' && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
 }
+
+func isLetter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 
 // Parse reads a reference as people type it: "nginx:1.27",
 // "quay.io:443/org/app@sha256:…". A name without a host means Docker Hub. Neither tag
@@ -180,11 +188,27 @@ func ParseRepository(s string) (Repository, error) {
 // ParseDigest reads a digest and refuses algorithms and lengths that are not
 // registered, so that a digest is always safe as part of a path.
 func ParseDigest(s string) (Digest, error) {
+	if isSHA256(s) { // as nearly all are, and there is one to read in every answer
+		return Digest(s), nil
+	}
 	d, err := digest.Parse(s)
 	if err != nil {
 		return "", fmt.Errorf("%q is not a digest: %w", s, err)
 	}
 	return d, nil
+}
+
+func isSHA256(s string) bool {
+	hex, found := strings.CutPrefix(s, "sha256:")
+	if !found || len(hex) != 64 {
+		return false
+	}
+	for i := range len(hex) {
+		if c := hex[i]; !isDigit(c) && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // MustParse is Parse for references that are written in the program or a test.

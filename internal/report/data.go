@@ -18,15 +18,20 @@ func writeJSON(w *printer, r Report) error {
 		return err
 	}
 	w.print(before, `"rows": [`)
+	rows := newEncoder("    ")
 	for i, row := range r.Rows.All() {
-		encoded, err := encode(row, "    ")
+		encoded, err := rows.encode(row)
 		if err != nil {
 			return err
 		}
 		if i > 0 {
 			w.print(",")
 		}
-		w.print("\n    ", escapeInvisible(strings.TrimSuffix(encoded, "\n"), jsonEscape))
+		w.print("\n    ")
+		if encoded = bytes.TrimSuffix(encoded, []byte("\n")); bytes.ContainsFunc(encoded, invisible) {
+			encoded = []byte(escapeInvisible(string(encoded), jsonEscape))
+		}
+		_, _ = w.Write(encoded)
 	}
 	if r.Rows.Len() > 0 {
 		w.print("\n  ")
@@ -81,8 +86,8 @@ func around(r Report, write func(any) (string, error), none string) (before, aft
 // jsonText writes data. Runes that could steer a terminal are written as JSON escapes,
 // so that what is decoded is exact and what is shown is harmless.
 func jsonText(data any) (string, error) {
-	text, err := encode(data, "")
-	return escapeInvisible(text, jsonEscape), err
+	text, err := newEncoder("").encode(data)
+	return escapeInvisible(string(text), jsonEscape), err
 }
 
 // whole is r without nil slices, which would be written as null.
@@ -93,28 +98,40 @@ func (r Report) whole() Report {
 	return r
 }
 
-// encode writes data as indented JSON, all lines but the first behind prefix.
-func encode(data any, prefix string) (string, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent(prefix, "  ")
-	if err := enc.Encode(data); err != nil {
-		return "", fmt.Errorf("encoding the report: %w", err)
+// encoder writes indented JSON.
+type encoder struct {
+	text bytes.Buffer
+	json *json.Encoder
+}
+
+// newEncoder returns an encoder that puts prefix before all lines but the first.
+func newEncoder(prefix string) *encoder {
+	e := new(encoder)
+	e.json = json.NewEncoder(&e.text)
+	e.json.SetEscapeHTML(false)
+	e.json.SetIndent(prefix, "  ")
+	return e
+}
+
+// encode returns data's text, which is good until the next call.
+func (e *encoder) encode(data any) ([]byte, error) {
+	e.text.Reset()
+	if err := e.json.Encode(data); err != nil {
+		return nil, fmt.Errorf("encoding the report: %w", err)
 	}
-	return b.String(), nil
+	return e.text.Bytes(), nil
 }
 
 // yamlText writes the same data as jsonText, with the same keys in the same order. It
 // starts from the JSON, which is YAML already, and takes the punctuation away: so there
 // is one schema, and text that looks like a number ("1.10") stays text.
 func yamlText(data any) (string, error) {
-	text, err := encode(data, "")
+	text, err := newEncoder("").encode(data)
 	if err != nil {
 		return "", err
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(escapeInvisible(text, yamlEscape)), &doc); err != nil {
+	if err := yaml.Unmarshal([]byte(escapeInvisible(string(text), yamlEscape)), &doc); err != nil {
 		return "", fmt.Errorf("encoding the report: %w", err)
 	}
 	inBlockStyle(&doc)

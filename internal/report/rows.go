@@ -32,6 +32,5 @@ func (r Rows) MarshalJSON() ([]byte, error) {
 	for _, row := range r.All() {
 		list = append(list, row)
 	}
-	text, err := encode(list, "")
-	return []byte(text), err
+	return newEncoder("").encode(list)
 }

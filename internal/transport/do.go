@@ -66,7 +66,7 @@ func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err er
 		}
 		defer h.smallRequests.Release(1)
 		var err error
-		a, err = h.exchange(ctx, c, limit)
+		h.workers.do(func() { a, err = h.exchange(ctx, c, limit) })
 		return err
 	})
 	return a, err
@@ -195,8 +195,10 @@ func (h *host) send(ctx context.Context, c call, body io.Reader, size int64) (*h
 	resp, err := h.auth.Do(req)
 	switch {
 	case err == nil:
-		h.log.Debug("request", zap.String("method", c.method), zap.String("url", redact.URL(target)),
-			zap.Int("status", resp.StatusCode), zap.Duration("took", time.Since(began)))
+		if line := h.log.Check(zap.DebugLevel, "request"); line != nil {
+			line.Write(zap.String("method", c.method), zap.String("url", redact.URL(target)),
+				zap.Int("status", resp.StatusCode), zap.Duration("took", time.Since(began)))
+		}
 		return resp, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s %s: %w", c.method, redact.URL(target), context.Cause(ctx))

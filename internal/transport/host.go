@@ -34,6 +34,7 @@ type host struct {
 	tokens *tokens
 	scheme scheme
 
+	workers       *workers // for small requests
 	smallRequests *semaphore.Weighted
 	blobReads     *semaphore.Weighted
 	blobWrites    *semaphore.Weighted
@@ -59,6 +60,7 @@ func newHost(name string, opts Options) (*host, error) {
 		log:           opts.Log.With(zap.String("host", name)),
 		http:          &http.Client{CheckRedirect: checkRedirect, Transport: connections},
 		tokens:        newTokens(name, address, opts.Credentials, opts.RequestTimeout),
+		workers:       newWorkers(opts.SmallRequests),
 		smallRequests: semaphore.NewWeighted(int64(opts.SmallRequests)),
 		blobReads:     semaphore.NewWeighted(int64(opts.BlobStreams)),
 		blobWrites:    semaphore.NewWeighted(int64(opts.BlobStreams)),
@@ -161,8 +163,6 @@ func newTransport(config *tls.Config, opts Options) *http.Transport {
 		// Go's default of two idle connections for each host makes every burst of
 		// requests a burst of TCP and TLS handshakes.
 		MaxIdleConnsPerHost:    opts.SmallRequests + opts.BlobStreams,
-		ReadBufferSize:         16 << 10,
-		WriteBufferSize:        16 << 10,
 		MaxResponseHeaderBytes: 1 << 20,
 		DisableCompression:     true, // digests are of the bytes as they are stored
 		// One HTTP/2 connection is one TCP window for all blob streams together.
