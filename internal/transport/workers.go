@@ -1,6 +1,9 @@
 package transport
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // workers carry out requests, one each at a time. They live on from one to the next: a
 // request goes deep into HTTP, and a goroutine of its own would have to grow a stack for
@@ -19,8 +22,9 @@ func newWorkers(most int) *workers {
 	return w
 }
 
-// do has a worker call f, and returns when f has returned.
-func (w *workers) do(f func()) {
+// do has a worker call f, and returns when f has returned. Where ctx ends before a worker
+// is free, f is not called, and the error is ctx's cause.
+func (w *workers) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	task := func() {
 		defer close(done)
@@ -33,9 +37,12 @@ func (w *workers) do(f func()) {
 		case w.tasks <- task:
 		case w.places <- struct{}{}:
 			go w.work(task)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 	<-done
+	return nil
 }
 
 func (w *workers) work(task func()) {

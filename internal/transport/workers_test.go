@@ -1,11 +1,14 @@
 package transport_test
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
@@ -21,12 +24,14 @@ func TestWorkersLiveOn(t *testing.T) {
 		for range 20 {
 			callers.Go(func() {
 				for range tasks / 20 {
-					w.Do(func() {
+					if err := w.Do(t.Context(), func() {
 						peak.Store(max(peak.Load(), busy.Add(1)))
 						runtime.Gosched()
 						busy.Add(-1)
 						done.Add(1)
-					})
+					}); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 		}
@@ -44,9 +49,30 @@ func TestWorkersLiveOn(t *testing.T) {
 		if left := w.Alive(); left > 0 {
 			t.Errorf("%d workers are left", left)
 		}
-		w.Do(func() { done.Add(1) })
-		if done.Load() != tasks+1 {
-			t.Error("a task after the end was not done")
+		if err := w.Do(t.Context(), func() { done.Add(1) }); err != nil || done.Load() != tasks+1 {
+			t.Errorf("a task after the end was not done: %v", err)
 		}
+	})
+}
+
+func TestWorkersAreWaitedForNoLongerThanTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := transport.NewWorkers(1)
+		release := make(chan struct{})
+		go func() {
+			if err := w.Do(t.Context(), func() { <-release }); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		enough := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, enough)
+		defer cancel()
+		if err := w.Do(ctx, func() { t.Error("called without a worker") }); !errors.Is(err, enough) {
+			t.Errorf("got %v, want %v", err, enough)
+		}
+		close(release)
+		synctest.Wait()
+		w.End()
 	})
 }
