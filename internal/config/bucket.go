@@ -113,8 +113,11 @@ func (c *compiler) buckets() {
 	}
 }
 
-// identity notes credentials that a bucket cannot be asked with.
+// identity notes credentials, and ways to prove them, that a bucket cannot be asked with.
 func (c *compiler) identity(r Registry, path string) {
+	if r.TLS != (TLS{}) {
+		c.reader.fail(path+".tls", "buckets are reached as the AWS SDK does it", "AWS_CA_BUNDLE in the environment for authorities of one's own, and http:// in s3.endpoint for none")
+	}
 	switch {
 	case r.Credentials == nil:
 	case r.Credentials.Username.empty():

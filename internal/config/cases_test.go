@@ -153,6 +153,7 @@ func problemCases() []struct{ name, text string } {
 		{"bucket endpoint with a path", head + "registries: {'s3://bucket': {s3: {endpoint: 'https://s3.example.com/x'}}}\n"},
 		{"bucket with a token", head + "registries: {'s3://bucket': {credentials: {token: x}}}\n"},
 		{"bucket of nobody", head + "registries: {'s3://bucket': {credentials: none}}\n"},
+		{"bucket with TLS of its own", head + "registries: {'s3://bucket': {tls: {insecure: true}}}\n"},
 		{"bucket of two identities", head + "registries: {'s3://bucket': {credentials: {username: a, password: b}, s3: {profile: p}}}\n"},
 		{"bucket with words of no meaning", head + "registries: {'s3://bucket': {s3: {acl: everyone, storageClass: cold stone, tagsMaxAge: -1s, folder: /x}}}\n"},
 		{"destination with a digest", m(nginx + "  to: quay.io/a@sha256:" + strings.Repeat("a", 64) + "\n" + latest)},
