@@ -40,11 +40,10 @@ type Options struct {
 	// repositories. Nil means nothing is.
 	Settings func(host string) Settings
 
-	UserAgent  string // "name" or "name/version", added to the SDK's own
-	RetryTimes int    // attempts after the first, for everything but blobs that are streamed
+	RetryTimes int // attempts after the first, for everything but blobs that are streamed
 
-	Log *zap.Logger // nil means no logging
-	Now func() time.Time
+	Log *zap.Logger      // nil means no logging
+	Now func() time.Time // nil means the system's clock
 
 	tuning tuning // for tests
 }

@@ -29,7 +29,6 @@ type client struct {
 func connect(ctx context.Context, o Options, s Settings, name string) (c client, idle func(), err error) {
 	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = defaultSmallRequests
-		t.MaxConnsPerHost = 0
 		t.DisableCompression = true // digests are of the bytes as they are stored
 	})
 	cfg, err := config.LoadDefaultConfig(ctx, identity(o.Config, s, transport)...)
