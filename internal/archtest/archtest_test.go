@@ -80,7 +80,8 @@ func TestDirectImports(t *testing.T) {
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
 		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
-		{"trust", []string{"ref", "failure", "registry/library"}},
+		{"layout", []string{"ref", "registry"}},
+		{"trust", []string{"ref", "failure", "layout", "registry/library"}},
 	}
 	for _, test := range tests {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {

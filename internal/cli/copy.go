@@ -126,7 +126,7 @@ func (f *sidesFlags) parse() (copies, error) {
 	case len(tags) == 0 && len(f.exclude) > 0:
 		return copies{}, usageErrorf("--exclude-tags leaves out some of what --tags chooses: add --tags, such as --tags '*'")
 	}
-	src, err := ref.Parse(name)
+	src, err := ref.ParseUpstream(name)
 	switch {
 	case err != nil:
 		return copies{}, usageErrorf("--src: %w", err)
@@ -206,7 +206,7 @@ func oneImage(src ref.Reference, written string, dests []ref.Reference) (copies,
 func manyTags(upstream ref.Repository, tags, exclude []string, dests []ref.Reference) (copies, error) {
 	flags := discover.Keys{Image: "--src", Tags: "--tags", Ignore: "--exclude-tags"}
 	spec, _, err := discover.FromTags(map[string]string{
-		flags.Image:  upstream.String(),
+		flags.Image:  "registry.invalid/upstream", // which was read already, and may be no registry
 		flags.Tags:   strings.Join(tags, "/"),
 		flags.Ignore: strings.Join(exclude, "/"),
 	}, flags)

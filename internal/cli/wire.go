@@ -14,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/layout"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -98,8 +99,12 @@ func (w *wiring) noRegistries() map[string]registry.Target {
 		RetryTimes: w.opts.retryTimes,
 		Log:        w.opts.log,
 	})
-	w.close = append(w.close, buckets.Close)
-	return map[string]registry.Target{ref.SchemeS3: buckets, ref.SchemeR2: buckets}
+	archives := &layout.Archives{}
+	w.close = append(w.close, buckets.Close, archives.Close)
+	return map[string]registry.Target{
+		ref.SchemeS3: buckets, ref.SchemeR2: buckets,
+		ref.SchemeLayout: &layout.Layouts{}, ref.SchemeArchive: archives,
+	}
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -182,7 +187,20 @@ func (w *wiring) listers(catalog registry.Lister, upstream auth.Provider) *listi
 		Credentials: upstream, UserAgent: "ecr-mirror-sync/" + version, RetryTimes: w.opts.retryTimes, Log: w.opts.log,
 	})
 	w.close = append(w.close, hub.Close)
-	return listing.New(listing.Options{Catalog: catalog, ECR: listingECR{w}, Hub: hub})
+	return listing.New(listing.Options{Catalog: &catalogs{registries: catalog}, ECR: listingECR{w}, Hub: hub})
+}
+
+// catalogs list registries by their own catalogue, and directories by what is in them.
+type catalogs struct {
+	registries registry.Lister
+	layouts    layout.Layouts
+}
+
+func (c *catalogs) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
+	if (ref.Repository{Host: host}).Local() {
+		return c.layouts.Repositories(ctx, host)
+	}
+	return c.registries.Repositories(ctx, host)
 }
 
 // listingECR lists ECR's registries, also that of an emulator.
@@ -217,9 +235,14 @@ func (w *wiring) Close() error {
 	return errors.Join(errs...)
 }
 
-// Source and Target make the wiring the copy.Places of a run: every mirror's upstream is
-// reached one way, and so are all destinations that are registries.
-func (w *wiring) Source(plan.Action) registry.Source { return w.source }
+// Source and Target make the wiring the copy.Places of a run: all upstreams that are
+// registries are reached one way, and so are all such destinations.
+func (w *wiring) Source(a plan.Action) registry.Source {
+	if source, ok := w.elsewhere[a.From.Repository.Scheme()]; ok {
+		return source
+	}
+	return w.source
+}
 
 // Target returns the way to write to the place of an action's destination.
 func (w *wiring) Target(a plan.Action) registry.Target {
@@ -235,6 +258,9 @@ func (f *copyFlags) judge(w *wiring) (*trust.Judge, error) {
 		return trust.AcceptAll(), nil
 	}
 	judge, err := trust.ReadFile(f.policy, func(ctx context.Context, r ref.Reference) (imagetypes.ImageSource, error) {
+		if r.Repository.Local() {
+			return w.elsewhere[r.Repository.Scheme()].OpenSource(ctx, r.Repository)
+		}
 		r.Tag = ""
 		return library.OpenImage(ctx, r, w.judged)
 	})

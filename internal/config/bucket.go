@@ -105,6 +105,8 @@ func (c *compiler) buckets() {
 			if r.S3.Endpoint != "" || r.S3.Bucket != "" {
 				c.reader.fail(path+".s3", quoted(host)+" says where it is", "s3://NAME for a bucket that is elsewhere")
 			}
+		case ref.SchemeLayout, ref.SchemeArchive:
+			c.reader.fail("registries", quoted(host)+" is a directory, of which there is nothing to say", "a registry host or a bucket")
 		default:
 			if r.S3 != (Bucket{}) {
 				c.reader.fail(path+".s3", quoted(host)+" is no bucket", "s3://BUCKET or r2://ACCOUNT/BUCKET in place of the host")

@@ -108,7 +108,8 @@ func (c *compiler) common(m *Mirror, path string) discover.Mirror {
 		c.reader.fail(path+".tags", ruleProblem(err), "")
 	}
 	if m.From.Repository != "" {
-		each.Upstream, _ = ref.ParseRepository(m.From.Repository) // its grammar was checked
+		upstream, _ := ref.ParseUpstream(m.From.Repository) // its grammar was checked
+		each.Upstream = upstream.Repository
 	}
 	return each
 }

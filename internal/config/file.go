@@ -106,8 +106,8 @@ type Mirror struct {
 // From is what a mirror reads: one repository, or the repositories of a registry that
 // match a pattern. A repository may be written alone, without the map.
 type From struct {
-	Repository    string   `yaml:"repository" is:"repository" doc:"One repository. It may be written alone: from: docker.io/library/nginx."`
-	Registry      string   `yaml:"registry" is:"host" doc:"The registry whose repositories are listed."`
+	Repository    string   `yaml:"repository" is:"repository" doc:"One repository. It may be written alone: from: docker.io/library/nginx. An OCI image layout is written oci:DIR/NAME, one in a tar file oci-archive:DIR/NAME.tar."`
+	Registry      string   `yaml:"registry" is:"upstreamPlace" doc:"The registry whose repositories are listed, or oci:DIR, a directory of OCI image layouts."`
 	Repositories  []string `yaml:"repositories" is:"repositoryPattern" doc:"Which of its repositories: names, globs (* within a path segment, ** across them), or regex: and an expression that the whole path matches."`
 	Lister        string   `yaml:"lister" is:"lister" doc:"How the registry is asked for its repositories: its catalog, the ECR API, the ECR Public API, a Docker Hub namespace, or Docker Hub's search." default:"ecr and ecr-public for hosts of ECR, else catalog"`
 	Namespace     string   `yaml:"namespace" is:"pathPrefix" doc:"With lister: docker-hub, the user or organization whose repositories are listed."`
@@ -119,8 +119,8 @@ type From struct {
 // A Destination is where a mirror writes: one repository, or a registry and how the
 // upstream path becomes the path there. A repository may be written alone.
 type Destination struct {
-	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. A bucket is written s3://BUCKET/PATH or r2://ACCOUNT/BUCKET/PATH. With a tag, the one tag that the mirror chooses gets that name."`
-	Registry    string  `yaml:"registry" is:"place" doc:"The registry, or a bucket such as s3://BUCKET; the path is upstream's, changed by one of the keys below."`
+	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. A bucket is written s3://BUCKET/PATH or r2://ACCOUNT/BUCKET/PATH, an OCI image layout oci:DIR/NAME or oci-archive:DIR/NAME.tar. With a tag, the one tag that the mirror chooses gets that name."`
+	Registry    string  `yaml:"registry" is:"place" doc:"The registry, a bucket such as s3://BUCKET, or a directory of layouts such as oci:DIR; the path is upstream's, changed by one of the keys below."`
 	Prefix      string  `yaml:"prefix" is:"pathPrefix" doc:"Put before upstream's path."`
 	Regex       string  `yaml:"regex" is:"pathRegexp" doc:"An expression; what it matches of upstream's path is replaced, and a path that it does not match stays as it is. It is not anchored: ^ and $ are."`
 	Replacement *string `yaml:"replacement" is:"replacement" doc:"What to put there; $1, ${1} and ${name} stand for groups."`

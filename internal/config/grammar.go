@@ -82,11 +82,13 @@ func grammarOf(is string) grammar {
 	case "host":
 		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443", check: checkHost}
 	case "place":
-		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443; or a bucket: s3://BUCKET, r2://ACCOUNT/BUCKET", check: checkPlace}
+		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443; a bucket: s3://BUCKET, r2://ACCOUNT/BUCKET; or a directory of layouts: oci:DIR, oci-archive:DIR", check: checkPlace}
+	case "upstreamPlace":
+		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443; or a directory of layouts: oci:DIR", check: checkUpstreamPlace}
 	case "repository":
 		return grammar{noun: "a repository", expected: expectedRepository, check: checkRepository}
 	case "destination":
-		return grammar{noun: "a repository", expected: "a repository such as registry.example.com/mirror/nginx or s3://BUCKET/mirror/nginx", check: checkDestination}
+		return grammar{noun: "a repository", expected: "a repository such as registry.example.com/mirror/nginx or s3://BUCKET/mirror/nginx or oci:DIR/nginx", check: checkDestination}
 	case "repositoryPattern":
 		return grammar{noun: "a pattern", expected: "a path, a glob such as team/* or team/**, or regex: and an expression", check: checkRepositoryPattern}
 	case "upstreamPattern":
@@ -160,15 +162,43 @@ func tagGrammarOf(is string) grammar {
 	return grammar{noun: "a text", expected: "a text"}
 }
 
-// checkPlace takes a registry host, or a bucket.
+// checkPlace takes a registry host, a bucket, or a directory.
 func checkPlace(s string) error {
-	if !isBucket(s) {
+	switch {
+	case isLocal(s):
+		return checkDirectory(s)
+	case !isBucket(s):
 		return checkHost(s)
 	}
 	if _, err := ref.ParsePlace(s); err != nil {
 		return errors.New(isNot(s, "a bucket"))
 	}
 	return nil
+}
+
+// checkUpstreamPlace takes a registry host, or a directory of layouts. The files of
+// another directory are not listed: an archive is named.
+func checkUpstreamPlace(s string) error {
+	if strings.HasPrefix(s, ref.SchemeLayout+":") {
+		return checkDirectory(s)
+	}
+	return checkHost(s)
+}
+
+func checkDirectory(s string) error {
+	clean, err := ref.ParsePlace(s)
+	switch {
+	case err != nil:
+		return errors.New(isNot(s, "a directory"))
+	case clean != s:
+		return fmt.Errorf("%s is the directory %s", quoted(s), quoted(clean))
+	}
+	return nil
+}
+
+// isLocal reports whether a text means a directory or file on disk.
+func isLocal(s string) bool {
+	return strings.HasPrefix(s, ref.SchemeLayout+":") || strings.HasPrefix(s, ref.SchemeArchive+":")
 }
 
 // checkHost takes a host as references write it, so that what is said of it is found.
@@ -208,7 +238,7 @@ func parseReference(s string) (ref.Reference, error) {
 	case isBucket(s):
 		return ref.Reference{}, fmt.Errorf("%s is a bucket, and images are mirrored from registries", quoted(s))
 	}
-	r, err := ref.Parse(s)
+	r, err := ref.ParseUpstream(s)
 	if err != nil {
 		return ref.Reference{}, errors.New(isNot(s, "a repository"))
 	}

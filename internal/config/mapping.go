@@ -90,11 +90,11 @@ func (w route) target(upstream ref.Repository) (ref.Reference, error) {
 	if err != nil {
 		return ref.Reference{}, err
 	}
-	target, err := ref.ParseTarget(w.host + "/" + mapped)
-	if err != nil || target.Repository.Host != w.host || mapped == "" || target.Identifier() != "" {
+	target, err := ref.Under(w.host, mapped)
+	if err != nil || mapped == "" {
 		return ref.Reference{}, fmt.Errorf("%s becomes the path %s, which no repository can have", upstream, quoted(mapped))
 	}
-	return target, nil
+	return ref.Reference{Repository: target}, nil
 }
 
 // upstreamParts is what a template is given.

@@ -136,8 +136,8 @@ func (p Pattern) Expand(repositories []string) ([]discover.Mirror, error) {
 	var problems []error
 	takenBy := make(map[ref.Repository]ref.Repository)
 	for _, path := range matching {
-		upstream, err := ref.ParseRepository(p.Registry + "/" + path)
-		if err != nil || upstream.Host != p.Registry {
+		upstream, err := ref.Under(p.Registry, path)
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %s lists %s, which is not a repository", p.Place(), p.Registry, quoted(path)))
 			continue
 		}

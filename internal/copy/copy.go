@@ -176,6 +176,7 @@ func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 		})
 	}
 	_ = g.Wait() // the functions return none
+	c.commit(ctx, results)
 	return results
 }
 

@@ -33,20 +33,26 @@ var (
 )
 
 // ParsePlace reads what Repository.Host may be of a target: a registry host as references
-// write it, or a bucket.
+// write it, a bucket, or a directory: oci:DIR, oci-archive:DIR.
 func ParsePlace(s string) (string, error) {
+	if isLocal(s) {
+		return parseDirectory(s)
+	}
 	target, err := ParseTarget(s + "/a/b")
 	if err != nil || target.Repository.Path != "a/b" || target.Tag != "" {
-		return "", fmt.Errorf("%q is neither a registry host nor a bucket", s)
+		return "", fmt.Errorf("%q is neither a registry host nor a bucket nor a directory", s)
 	}
 	return target.Repository.Host, nil
 }
 
 // ParseTarget reads the reference of a target, as Parse does, or of a repository in a
-// bucket: s3://BUCKET/PATH[:TAG], r2://ACCOUNT/BUCKET/PATH[:TAG].
+// bucket: s3://BUCKET/PATH[:TAG], r2://ACCOUNT/BUCKET/PATH[:TAG]; or of a layout, as
+// ParseUpstream does.
 func ParseTarget(s string) (Reference, error) {
 	segments := 0 // of the place
 	switch {
+	case isLocal(s):
+		return parseLocal(s)
 	case strings.HasPrefix(s, SchemeS3+"://"):
 		segments = len([]string{"s3:", "", "BUCKET"})
 	case strings.HasPrefix(s, SchemeR2+"://"):

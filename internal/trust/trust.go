@@ -15,6 +15,7 @@ import (
 	"go.podman.io/storage/pkg/configfile"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/layout"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 )
@@ -92,8 +93,11 @@ func needsSignatures(policy *signature.Policy) (bool, error) {
 }
 
 // identity is what policies know an image by: its tag, or its digest where it was
-// asked for by that.
+// asked for by that. An image on disk is known by its file, with its tag where it has one.
 func identity(r ref.Reference) (imagetypes.ImageReference, error) {
+	if r.Repository.Local() {
+		return layout.Name(r)
+	}
 	if r.Tag != "" {
 		r.Digest = ""
 	}
