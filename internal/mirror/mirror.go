@@ -293,7 +293,8 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 }
 
 // Sync carries out a plan that Plan made, and returns one result for each action, in
-// the plan's order. Tags are removed once everything is copied. Its error is that of closing what was opened; what became of the
+// the plan's order. Tags are removed once everything is copied, and then what no tag leads
+// to any more is freed. Its error is that of closing what was opened; what became of the
 // actions is in the results.
 func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	if r.library == nil {
@@ -305,6 +306,7 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	results := copier.Run(ctx, p)
 	err := copier.Close()
 	r.remove(ctx, results)
+	r.free(ctx, results)
 	return results, err
 }
 
