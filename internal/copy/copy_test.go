@@ -257,6 +257,34 @@ func TestTagsOfOneImage(t *testing.T) {
 	}
 }
 
+// An image that has come with its own tag is not written again for the index that names
+// it; one whose tag comes later is.
+func TestRootThatAnIndexNames(t *testing.T) {
+	for _, first := range []string{"image", "index"} {
+		t.Run(first+" first", func(t *testing.T) {
+			t.Parallel()
+			w, node := newWorld(t, distribution(t), distribution(t), nil), image("x", amd64)
+			index := imagetest.Index(node, image("x", arm64))
+			w.push(w.up, "team/app", "image", node)
+			w.push(w.up, "team/app", "index", index)
+			actions := []plan.Action{w.action("team/app", "image", node), w.action("team/app", "index", index)}
+			want := 0
+			if first == "index" {
+				slices.Reverse(actions)
+				want = 1
+			}
+			for _, r := range w.run(t.Context(), copy.Options{Images: 1}, actions...) {
+				expect(t, r, plan.Copied)
+			}
+			if got := w.down.wrote(string(node.Digest())); got != want {
+				t.Errorf("the image was written by its digest %d times, want %d", got, want)
+			}
+			w.judge("image", node)
+			w.judge("index", index)
+		})
+	}
+}
+
 // sharing are two images of two upstream repositories that have a layer in common and
 // go to one destination repository.
 func sharing(w *world) (base imagetest.Blob, first, second imagetest.Node, actions []plan.Action) {
