@@ -42,6 +42,7 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		Example: `  ecr-mirror-sync copy --src ghcr.io/kedacore/keda:2.16.0 --prefix external --insecure-policy
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx --policy policy.json
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx:stable --dry-run --insecure-policy
+  ecr-mirror-sync copy -s nginx:1.27.3 -d s3://my-bucket/mirror/nginx --insecure-policy
   ecr-mirror-sync copy -s nginx --tags '1.27.*/stable' --exclude-tags '*-perl' --prefix external --insecure-policy
   ecr-mirror-sync copy -s 'nginx:1.27.*' -d registry.example.com/nginx -d registry.example.org/nginx --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy`,
@@ -88,7 +89,7 @@ type sidesFlags struct {
 
 func (f *sidesFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.src, "src", "s", "", "what to copy: `REPOSITORY`:TAG or @DIGEST, or with --tags a repository alone")
-	flags.StringArrayVarP(&f.dest, "dest", "d", nil, "destination `REPOSITORY`, for a single image with or without a tag; repeatable (default: the account's registry, --prefix and the source's name)")
+	flags.StringArrayVarP(&f.dest, "dest", "d", nil, "destination `REPOSITORY`, for a single image with or without a tag, or s3://BUCKET/PATH; repeatable (default: the account's registry, --prefix and the source's name)")
 	flags.StringArrayVar(&f.tags, "tags", nil, "copy the tags that `TERMS` choose, such as '1.27.*/stable'; repeatable")
 	flags.StringArrayVar(&f.exclude, "exclude-tags", nil, "leave out what `TERMS` match of the tags that --tags chooses; repeatable")
 }
@@ -151,7 +152,7 @@ func cutGlob(src string) (name, glob string) {
 func parseDests(dests []string) ([]ref.Reference, error) {
 	parsed := make([]ref.Reference, 0, len(dests))
 	for _, dest := range dests {
-		to, err := ref.Parse(strings.TrimPrefix(dest, "docker://"))
+		to, err := parseDest(dest)
 		if err != nil {
 			return nil, usageErrorf("--dest: %w", err)
 		}
@@ -161,6 +162,15 @@ func parseDests(dests []string) ([]ref.Reference, error) {
 		parsed = append(parsed, to)
 	}
 	return parsed, nil
+}
+
+// parseDest reads a destination, in docker-sync's forms too. The Region of a bucket is
+// left out: S3 says it.
+func parseDest(dest string) (ref.Reference, error) {
+	if to, _, ok, err := ref.ParseDockerSync(dest); ok {
+		return to, err
+	}
+	return ref.ParseTarget(strings.TrimPrefix(dest, "docker://"))
 }
 
 // oneImage copies what src names, under its own tag where a destination names none.

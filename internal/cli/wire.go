@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/bucket"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
@@ -29,6 +30,7 @@ type wiring struct {
 	registries *ecr.Registries
 	source     registry.Source
 	target     registry.Target
+	elsewhere  map[string]registry.Target // by the scheme of places that are no registries
 	lister     *listing.Lister
 	judged     library.Options // how a trust policy's signatures are read
 	close      []func() error
@@ -77,10 +79,27 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	if o.run.transport == "library" {
 		w.throughLibrary(sources, o.library(destination, o.settings("")))
 	}
+	w.elsewhere = w.noRegistries()
 	if o.readOnly {
 		w.target = registry.ReadOnly(w.target)
+		for scheme, target := range w.elsewhere {
+			w.elsewhere[scheme] = registry.ReadOnly(target)
+		}
 	}
 	return w, nil
+}
+
+// noRegistries returns the targets of places that are no registries, by the scheme that
+// references to them begin with. They cost nothing until they are used.
+func (w *wiring) noRegistries() map[string]registry.Target {
+	buckets := bucket.New(bucket.Options{
+		Config:     w.session.Config(),
+		Settings:   bucketsOf(w.opts.file),
+		RetryTimes: w.opts.retryTimes,
+		Log:        w.opts.log,
+	})
+	w.close = append(w.close, buckets.Close)
+	return map[string]registry.Target{ref.SchemeS3: buckets, ref.SchemeR2: buckets}
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -198,12 +217,17 @@ func (w *wiring) Close() error {
 	return errors.Join(errs...)
 }
 
-// Source and Target make the wiring the copy.Places of a run: every mirror's upstream
-// is reached one way, and so is every target.
+// Source and Target make the wiring the copy.Places of a run: every mirror's upstream is
+// reached one way, and so are all destinations that are registries.
 func (w *wiring) Source(plan.Action) registry.Source { return w.source }
 
-// Target returns the one way to write.
-func (w *wiring) Target(plan.Action) registry.Target { return w.target }
+// Target returns the way to write to the place of an action's destination.
+func (w *wiring) Target(a plan.Action) registry.Target {
+	if target, ok := w.elsewhere[a.To.Repository.Scheme()]; ok {
+		return target
+	}
+	return w.target
+}
 
 // judge reads the trust policy that the flags choose.
 func (f *copyFlags) judge(w *wiring) (*trust.Judge, error) {

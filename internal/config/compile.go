@@ -41,6 +41,7 @@ func (c *compiler) compile() {
 		}
 		names[m.Name] = true
 	}
+	c.buckets()
 	c.selves()
 	c.clashes()
 	c.cycles()

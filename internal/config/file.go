@@ -17,7 +17,7 @@ const APIVersion = "ecr-mirror-sync.io/v1alpha1"
 type File struct {
 	APIVersion       string              `yaml:"apiVersion" is:"apiVersion" must:"true" doc:"The version of this format."`
 	Defaults         Defaults            `yaml:"defaults" doc:"What holds for every mirror of the file that does not say otherwise."`
-	Registries       map[string]Registry `yaml:"registries" is:"host" doc:"How registries are spoken to, by host, as references write it."`
+	Registries       map[string]Registry `yaml:"registries" is:"place" doc:"How registries and buckets are spoken to, by host, as references write it, or by bucket: s3://BUCKET, r2://ACCOUNT/BUCKET."`
 	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
 	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
 	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
@@ -38,9 +38,10 @@ type Defaults struct {
 
 // A Registry is how one registry host is spoken to.
 type Registry struct {
-	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them." default:"what the environment offers, such as AWS roles"`
+	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them. For a bucket, username is the access key's id and password its secret." default:"what the environment offers, such as AWS roles"`
 	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
 	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
+	S3          Bucket       `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
 }
 
 // TLS says how the connection to a registry is secured.
@@ -118,8 +119,8 @@ type From struct {
 // A Destination is where a mirror writes: one repository, or a registry and how the
 // upstream path becomes the path there. A repository may be written alone.
 type Destination struct {
-	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. With a tag, the one tag that the mirror chooses gets that name."`
-	Registry    string  `yaml:"registry" is:"host" doc:"The registry; the path is upstream's, changed by one of the keys below."`
+	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. A bucket is written s3://BUCKET/PATH or r2://ACCOUNT/BUCKET/PATH. With a tag, the one tag that the mirror chooses gets that name."`
+	Registry    string  `yaml:"registry" is:"place" doc:"The registry, or a bucket such as s3://BUCKET; the path is upstream's, changed by one of the keys below."`
 	Prefix      string  `yaml:"prefix" is:"pathPrefix" doc:"Put before upstream's path."`
 	Regex       string  `yaml:"regex" is:"pathRegexp" doc:"An expression; what it matches of upstream's path is replaced, and a path that it does not match stays as it is. It is not anchored: ^ and $ are."`
 	Replacement *string `yaml:"replacement" is:"replacement" doc:"What to put there; $1, ${1} and ${name} stand for groups."`

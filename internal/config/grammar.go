@@ -81,10 +81,12 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a name", expected: "letters, digits, and . _ / - inside, at most 128", pattern: mirrorName, loose: true}
 	case "host":
 		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443", check: checkHost}
+	case "place":
+		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443; or a bucket: s3://BUCKET, r2://ACCOUNT/BUCKET", check: checkPlace}
 	case "repository":
 		return grammar{noun: "a repository", expected: expectedRepository, check: checkRepository}
 	case "destination":
-		return grammar{noun: "a repository", expected: "a repository such as registry.example.com/mirror/nginx", check: checkDestination}
+		return grammar{noun: "a repository", expected: "a repository such as registry.example.com/mirror/nginx or s3://BUCKET/mirror/nginx", check: checkDestination}
 	case "repositoryPattern":
 		return grammar{noun: "a pattern", expected: "a path, a glob such as team/* or team/**, or regex: and an expression", check: checkRepositoryPattern}
 	case "upstreamPattern":
@@ -103,6 +105,9 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a path", expected: "the path of a file or directory"}
 	case "text":
 		return grammar{noun: "a text", expected: "a text", loose: true}
+	}
+	if g, ok := bucketGrammarOf(is); ok {
+		return g
 	}
 	return tagGrammarOf(is)
 }
@@ -155,6 +160,17 @@ func tagGrammarOf(is string) grammar {
 	return grammar{noun: "a text", expected: "a text"}
 }
 
+// checkPlace takes a registry host, or a bucket.
+func checkPlace(s string) error {
+	if !isBucket(s) {
+		return checkHost(s)
+	}
+	if _, err := ref.ParsePlace(s); err != nil {
+		return errors.New(isNot(s, "a bucket"))
+	}
+	return nil
+}
+
 // checkHost takes a host as references write it, so that what is said of it is found.
 func checkHost(s string) error {
 	repo, err := ref.ParseRepository(s + "/a/b")
@@ -182,22 +198,15 @@ func checkRepository(s string) error {
 	return nil
 }
 
-func checkDestination(s string) error {
-	r, err := parseReference(s)
-	if err == nil && r.Digest != "" {
-		return fmt.Errorf("%s has a digest, which a destination cannot be given", quoted(s))
-	}
-	return err
-}
-
-// parseReference reads a reference and explains what is commonly taken for one.
+// parseReference reads the reference of an upstream, and explains what is commonly taken
+// for one.
 func parseReference(s string) (ref.Reference, error) {
 	scheme, _, hasScheme := strings.Cut(s, "://")
 	switch {
-	case hasScheme && scheme != "s3" && scheme != "r2":
+	case hasScheme && !isBucket(s):
 		return ref.Reference{}, fmt.Errorf("%s begins with %s, which is not part of a repository", quoted(s), quoted(scheme+"://"))
-	case hasScheme || strings.HasPrefix(s, "s3:") || strings.HasPrefix(s, "r2:"):
-		return ref.Reference{}, fmt.Errorf("%s is a bucket, and images are mirrored to registries", quoted(s))
+	case isBucket(s):
+		return ref.Reference{}, fmt.Errorf("%s is a bucket, and images are mirrored from registries", quoted(s))
 	}
 	r, err := ref.Parse(s)
 	if err != nil {

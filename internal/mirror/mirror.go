@@ -8,6 +8,7 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,7 @@ type Runner struct {
 	Log *zap.Logger
 
 	library  *copy.Library
+	seen     copy.Seen           // by the plan
 	observed []prune.Observation // by the plan
 }
 
@@ -271,7 +273,7 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	r.library = copy.NewLibrary(readsAtOnce)
+	r.library, r.seen = copy.NewLibrary(readsAtOnce), copy.Seen{At: time.Now()}
 	all := r.gather(ctx, follow)
 	wanted := make([][]plan.Wanted, 0, len(all))
 	for _, g := range all {
@@ -291,16 +293,20 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 }
 
 // Sync carries out a plan that Plan made, and returns one result for each action, in
-// the plan's order. Tags are removed once everything is copied. Its error is that of closing what was opened; what became of the
+// the plan's order. Tags are removed once everything is copied, and then what no tag leads
+// to any more is freed. Its error is that of closing what was opened; what became of the
 // actions is in the results.
 func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	if r.library == nil {
 		r.library = copy.NewLibrary(readsAtOnce)
 	}
-	copier := copy.New(r.Places, r.library, r.Copy)
+	opts := r.Copy
+	opts.Seen = r.seen
+	copier := copy.New(r.Places, r.library, opts)
 	results := copier.Run(ctx, p)
 	err := copier.Close()
 	r.remove(ctx, results)
+	r.free(ctx, results)
 	return results, err
 }
 

@@ -2,14 +2,15 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	imagetypes "go.podman.io/image/v5/types"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
-// ReadOnly returns t without its ability to be written to: OpenDestination and DeleteTag
-// answer ErrReadOnly. A dry run is given such a target, so that it cannot write whatever
+// ReadOnly returns t without its ability to be written to: OpenDestination, DeleteTag and
+// Free answer ErrReadOnly. A dry run is given such a target, so that it cannot write whatever
 // the code above it does.
 func ReadOnly(t Target) Target { return readOnly{t} }
 
@@ -34,4 +35,9 @@ func (r readOnly) Snapshot(ctx context.Context, repo ref.Repository, tags []stri
 
 func (r readOnly) ReadManifests(ctx context.Context, repo ref.Repository, digests []ref.Digest) (map[ref.Digest]Manifest, error) {
 	return ReadManifests(ctx, r.Target, repo, digests)
+}
+
+// Free is refused.
+func (readOnly) Free(context.Context, ref.Repository, time.Duration) (Freed, error) {
+	return Freed{}, ErrReadOnly
 }
