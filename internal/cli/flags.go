@@ -52,7 +52,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.changed = flags.Changed
 	f.file.register(flags)
 	f.limits.register(flags)
-	flags.StringVar(&f.batch, "batch", "8", "images copied at once: `N|all`")
+	flags.StringVar(&f.batch, "batch", "auto", "images copied at once: `N|all|auto`; auto is what keeps the blobs moving, 128 at most")
 	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
 	flags.StringVar(&f.imageKey, "image-key", "upstream-image", "resource tag `KEY` of the upstream repository")
@@ -147,14 +147,17 @@ func (f *runFlags) allowed(file *config.Config) ([]mirror.AllowPattern, error) {
 	return patterns, nil
 }
 
-// parseBatch reads --batch; -1 means all.
+// parseBatch reads --batch; -1 means all, 0 as many as it takes.
 func parseBatch(s string) (int, error) {
-	if s == "all" {
+	switch s {
+	case "all":
 		return -1, nil
+	case "auto":
+		return 0, nil
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		return 0, usageErrorf("--batch %q: expected a number from 1, or all", s)
+		return 0, usageErrorf("--batch %q: expected a number from 1, all or auto", s)
 	}
 	return n, nil
 }

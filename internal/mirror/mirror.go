@@ -8,6 +8,7 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,7 @@ type Runner struct {
 	Log *zap.Logger
 
 	library  *copy.Library
+	seen     copy.Seen           // by the plan
 	observed []prune.Observation // by the plan
 }
 
@@ -271,7 +273,7 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	r.library = copy.NewLibrary(readsAtOnce)
+	r.library, r.seen = copy.NewLibrary(readsAtOnce), copy.Seen{At: time.Now()}
 	all := r.gather(ctx, follow)
 	wanted := make([][]plan.Wanted, 0, len(all))
 	for _, g := range all {
@@ -298,7 +300,9 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	if r.library == nil {
 		r.library = copy.NewLibrary(readsAtOnce)
 	}
-	copier := copy.New(r.Places, r.library, r.Copy)
+	opts := r.Copy
+	opts.Seen = r.seen
+	copier := copy.New(r.Places, r.library, opts)
 	results := copier.Run(ctx, p)
 	err := copier.Close()
 	r.remove(ctx, results)
