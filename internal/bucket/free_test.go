@@ -246,7 +246,7 @@ func TestFreeingBesideCopying(t *testing.T) {
 	}
 	writer := s.target(bucket.Options{Now: clock.Now})
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 30 {
+	for range 20 {
 		seed := seeds[random.IntN(len(seeds))]
 		if err := write(t.Context(), writer, "app", seed, small(seed)); err != nil {
 			if !strings.Contains(err.Error(), "just now") && !strings.Contains(err.Error(), "meanwhile") {

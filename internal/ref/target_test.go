@@ -103,3 +103,27 @@ func TestParseDockerSync(t *testing.T) {
 		t.Errorf("a bucket without a name: %t, %v", ok, err)
 	}
 }
+
+// What is read is written so that it is read again, and no part of it leaves its place.
+func FuzzParseTarget(f *testing.F) {
+	for _, seed := range []string{"nginx", "s3://bucket/a/b:1", "r2://account/bucket/a@" + sha256Digest, "s3://b/../x", "s3:r:b:i", "oci:/x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		got, err := ref.ParseTarget(in)
+		if err != nil {
+			return
+		}
+		again, err := ref.ParseTarget(got.String())
+		if err != nil || again != got {
+			t.Errorf("%q is %+v, written %q, which is read as %+v, %v", in, got, got, again, err)
+		}
+		place, err := ref.ParsePlace(got.Repository.Host)
+		if err != nil || place != got.Repository.Host {
+			t.Errorf("%q has the place %q, which is read as %q, %v", in, got.Repository.Host, place, err)
+		}
+		if strings.Contains(got.Repository.Path, "..") || strings.HasPrefix(got.Repository.Path, "/") {
+			t.Errorf("%q has the path %q", in, got.Repository.Path)
+		}
+	})
+}
