@@ -68,8 +68,9 @@ type Row struct {
 }
 
 // Referrers is what came of an image's signatures, SBOMs and attestations where the run
-// copied the image; for other rows nobody looked.
+// copied the image or was told to compare them; for other rows nobody looked.
 type Referrers struct {
+	Compared   bool     `json:"compared"`   // whether anybody looked
 	Mirrored   int      `json:"mirrored"`   // at the destination, and listed there
 	LeftOut    int      `json:"leftOut"`    // about the index that platforms were selected from
 	Incomplete []string `json:"incomplete"` // what could not be mirrored, each with the reason
@@ -134,23 +135,44 @@ type Run struct {
 // FromResults reports what a run did: results[i] is what came of p.Actions[i].
 // Actions beyond the last result are reported as not done.
 func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
-	rows := make([]Row, 0, len(p.Actions))
-	for _, result := range results {
+	rows, notCompared := make([]Row, 0, len(p.Actions)), 0
+	add := func(result plan.Result) {
 		rows = append(rows, resultRow(result))
+		if inSyncByDigestAlone(result) {
+			notCompared++
+		}
+	}
+	for _, result := range results {
+		add(result)
 	}
 	for _, a := range p.Actions[min(len(results), len(p.Actions)):] {
-		rows = append(rows, resultRow(unreached(a)))
+		add(unreached(a))
 	}
-	return assemble(KindSync, run, rows, p.Warnings)
+	r := assemble(KindSync, run, rows, p.Warnings)
+	r.Totals.ReferrersNotCompared = notCompared
+	return r
+}
+
+// inSyncByDigestAlone reports whether an image whose referrers are wanted is in sync as
+// far as its digest tells.
+func inSyncByDigestAlone(result plan.Result) bool {
+	a := result.Action
+	return result.Status == plan.StaysInSync && a.Compared == nil && a.Mirror.Options.Referrers
 }
 
 // FromPlan reports what carrying p out would do.
 func FromPlan(run Run, p plan.Plan) Report {
-	rows := make([]Row, 0, len(p.Actions))
+	rows, notCompared := make([]Row, 0, len(p.Actions)), 0
 	for _, a := range p.Actions {
-		rows = append(rows, resultRow(plan.Unchanged(a)))
+		result := plan.Unchanged(a)
+		rows = append(rows, resultRow(result))
+		if inSyncByDigestAlone(result) {
+			notCompared++
+		}
 	}
-	return assemble(KindPlan, run, rows, p.Warnings)
+	r := assemble(KindPlan, run, rows, p.Warnings)
+	r.Totals.ReferrersNotCompared = notCompared
+	return r
 }
 
 // Listed is one tag that a rule names, or the repository whose rule cannot be
@@ -212,7 +234,7 @@ func resultRow(result plan.Result) Row {
 		Platforms:      platforms(a.Mirror.Platforms),
 		Size:           a.Size,
 		Bytes:          result.Bytes,
-		Referrers:      Referrers{Mirrored: result.Referrers.Mirrored, LeftOut: result.Referrers.LeftOut, Incomplete: append([]string{}, result.Referrers.Incomplete...)},
+		Referrers:      referrers(result),
 		Reason:         cmp.Or(result.Reason, a.Reason),
 		Origin:         a.Mirror.Origin.Place,
 		Region:         a.Mirror.Origin.Region,
@@ -220,6 +242,18 @@ func resultRow(result plan.Result) Row {
 	}
 	row.Digest = held(row.Status, a)
 	return row
+}
+
+// referrers is what came of an image's referrers, as far as anybody looked.
+func referrers(result plan.Result) Referrers {
+	wanted, found := result.Action.Mirror.Options.Referrers, result.Referrers
+	written := result.Status == plan.Copied || result.Status == plan.Updated
+	return Referrers{
+		Compared:   result.Action.Compared != nil || wanted && written,
+		Mirrored:   found.Mirrored,
+		LeftOut:    found.LeftOut,
+		Incomplete: append([]string{}, found.Incomplete...),
+	}
 }
 
 // statusOf says what came of an action. A status that is not known counts as failed:
@@ -348,6 +382,10 @@ type Totals struct {
 	ElapsedMs   int64 `json:"elapsedMs"`  // of the whole run
 
 	ManifestsRead int `json:"manifestsRead"` // upstream, beside HEADs
+
+	// ReferrersNotCompared counts rows that are in sync by their digest, and of which
+	// nobody looked whether what refers to it is at the destination, too.
+	ReferrersNotCompared int `json:"referrersNotCompared"`
 }
 
 func total(rows []Row, run Run) Totals {
