@@ -121,7 +121,7 @@ func (j *job) bringTag(ctx context.Context, subject *Node, tag ref.Reference) (l
 	if grant(&j.read, 1) == 0 {
 		return fmt.Errorf("%s: no more than %d referrers are mirrored with an image: %w", tag.Tag, maxReferrers, failure.ErrUnsupported), nil
 	}
-	n, lacking := j.readTree(ctx, tag.Digest)
+	n, lacking := j.readTree(ctx, subject, tag.Digest)
 	if lacking != nil {
 		return lacking, nil
 	}

@@ -37,7 +37,11 @@ func (l *Library) Referrers(ctx context.Context, src registry.Source, subject re
 	key := origin{subject.Repository, subject.Digest}
 	return l.listing.do(ctx, key, subject.Repository, func(ctx context.Context) (listed []ref.Descriptor, err error) {
 		err = limited(ctx, l.reads, func() (err error) {
-			listed, err = src.Referrers(ctx, subject)
+			if l.mayHave(subject.Repository, registry.ReferrersTag(subject.Digest)) {
+				listed, err = src.Referrers(ctx, subject)
+			} else {
+				listed, err = registry.AskReferrers(ctx, src, subject)
+			}
 			return err
 		})
 		if err != nil {
@@ -218,8 +222,9 @@ func (j *job) bring(ctx context.Context, subject *Node, d ref.Descriptor, depth 
 	return unlisted, above, err
 }
 
-// readTree reads a manifest that came on top of the image, with everything below it.
-func (j *job) readTree(ctx context.Context, d ref.Digest) (*Node, error) {
+// readTree reads a manifest about subject that came on top of the image, with everything
+// below it.
+func (j *job) readTree(ctx context.Context, subject *Node, d ref.Digest) (*Node, error) {
 	n, err := j.copier.library.Tree(ctx, j.origin, j.action.From.Repository.Digested(d))
 	if err != nil {
 		return nil, err
@@ -229,6 +234,7 @@ func (j *job) readTree(ctx context.Context, d ref.Digest) (*Node, error) {
 			j.read.Add(1) // an index of many counts as many
 		}
 	}
+	j.copier.spool.referrer(origin{j.action.From.Repository, subject.Digest}, n)
 	return n, nil
 }
 
@@ -254,7 +260,7 @@ func (j *job) beside(ctx context.Context, subject, n *Node) (lacking, err error)
 // readReferrer reads a referrer with everything below it, and holds it to what the list
 // claims: that the subject is its subject.
 func (j *job) readReferrer(ctx context.Context, subject *Node, d ref.Descriptor) (*Node, error) {
-	n, err := j.readTree(ctx, d.Digest)
+	n, err := j.readTree(ctx, subject, d.Digest)
 	if err != nil {
 		return nil, err
 	}
