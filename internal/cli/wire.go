@@ -222,7 +222,7 @@ func (f *copyFlags) judge(w *wiring) (*trust.Judge, error) {
 	judge, err := trust.ReadFile(f.policy, func(ctx context.Context, r ref.Reference) (imagetypes.ImageSource, error) {
 		r.Tag = ""
 		return library.OpenImage(ctx, r, w.judged)
-	})
+	}, w.source)
 	if err != nil {
 		return nil, usageError{err}
 	}

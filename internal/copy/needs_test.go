@@ -94,7 +94,7 @@ func TestNeedsOfReferrers(t *testing.T) {
 
 	sbom, signature := imageOf("sbom"), imageOf("signature")
 	sbom.Digest, signature.Digest = "of the image", "of the SBOM"
-	n.referrer(origin{from, "own"}, signature)                                   // which a alone has
+	n.referrer(origin{from, "own"}, signature)                                    // which a alone has
 	n.referrer(origin{ref.Repository{Host: "up", Path: "y"}, "image"}, signature) // another upstream's
 	if n.others(content{a, "signature", 1}, never) {
 		t.Error("somebody else's need")
