@@ -24,9 +24,9 @@ func (w *world) inSync(tag string, node imagetest.Node) plan.Action {
 }
 
 // compare returns what planning makes of an image that is in sync.
-func (w *world) compare(tag string, node imagetest.Node) plan.Action {
+func (w *world) compare(node imagetest.Node) plan.Action {
 	w.t.Helper()
-	a := w.inSync(tag, node)
+	a := w.inSync("1", node)
 	found, err := copy.NewComparer(copy.NewLibrary(16), 16).Compare(w.t.Context(), w, a)
 	if err != nil {
 		w.t.Fatal(err)
@@ -35,9 +35,9 @@ func (w *world) compare(tag string, node imagetest.Node) plan.Action {
 }
 
 // mirrorWithout brings an image to the destination without any of its referrers.
-func (w *world) mirrorWithout(tag string, node imagetest.Node) {
+func (w *world) mirrorWithout(node imagetest.Node) {
 	w.t.Helper()
-	a := w.withReferrers(tag, node)
+	a := w.withReferrers("1", node)
 	a.Mirror.Options.Referrers = false
 	expect(w.t, w.run(w.t.Context(), copy.Options{}, a)[0], plan.Copied)
 	w.up.forget()
@@ -62,9 +62,9 @@ func TestMissingReferrersAreBrought(t *testing.T) {
 				w.pushSigned(s)
 				sig := cosignTag(s.image.Children[0], "sig")
 				w.push(w.up, "team/app", sig, signature("one"))
-				w.mirrorWithout("1", s.image)
+				w.mirrorWithout(s.image)
 
-				a := w.compare("1", s.image)
+				a := w.compare(s.image)
 				if a.Verb != plan.Update || a.Compared.Missing != 4 || a.Reason != "same digest; 4 of 4 referrers missing at destination" {
 					t.Fatalf("%s: %s: %+v", a.Verb, a.Reason, a.Compared)
 				}
@@ -86,7 +86,7 @@ func TestMissingReferrersAreBrought(t *testing.T) {
 
 				// Now nothing is missing, and nothing is written.
 				w.down.forget()
-				a = w.compare("1", s.image)
+				a = w.compare(s.image)
 				if a.Verb != plan.InSync || a.Compared.Mirrored != 4 {
 					t.Errorf("afterwards %s: %+v", a.Verb, a.Compared)
 				}
@@ -108,7 +108,7 @@ func TestOnlyWhatIsMissingIsBrought(t *testing.T) {
 	w.refer(w.down, s.image, own)
 
 	w.refer(w.up, s.sbom, s.sbomSignature) // upstream signs the SBOM later
-	a := w.compare("1", s.image)
+	a := w.compare(s.image)
 	gap := plan.Gap{
 		Subject: s.sbom.Digest(), Depth: 2,
 		Referrers: []ref.Descriptor{{MediaType: s.sbomSignature.Descriptor.MediaType, Digest: s.sbomSignature.Digest(), Size: int64(len(s.sbomSignature.Raw))}},
@@ -138,7 +138,7 @@ func TestListsAreClaims(t *testing.T) {
 	w.push(w.up, "team/app", "1", image)
 	w.push(w.up, "team/app", "", other)
 	w.refer(w.up, image, there, gone)
-	w.mirrorWithout("1", image)
+	w.mirrorWithout(image)
 	list := imagetest.Index(there, gone, other)
 	w.push(w.up, "team/app", fallbackTag(image.Digest()), list)
 	w.up = between(t, w.up, func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -156,7 +156,7 @@ func TestListsAreClaims(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	a := w.compare("1", image)
+	a := w.compare(image)
 	if a.Compared.Missing != 1 || a.Compared.Mirrored != 0 || len(a.Compared.Incomplete) != 2 {
 		t.Errorf("%+v", a.Compared)
 	}
@@ -178,13 +178,13 @@ func TestReferrersThatCannotBeCompared(t *testing.T) {
 			w := newWorld(t, modern(t), modern(t), nil)
 			s := newSigned()
 			w.pushSigned(s)
-			w.mirrorWithout("1", s.image)
+			w.mirrorWithout(s.image)
 			failing := w.up
 			if side == "destination" {
 				failing = w.down
 			}
 			failing.server.FailNext("referrers", 99, ecrlocal.Fault{Status: http.StatusForbidden, Code: "DENIED"})
-			a := w.compare("1", s.image)
+			a := w.compare(s.image)
 			if a.Verb != plan.InSync || a.Compared.Missing+a.Compared.Mirrored != 0 || len(a.Compared.Incomplete) == 0 {
 				t.Fatalf("%s: %+v", a.Verb, a.Compared)
 			}
@@ -203,7 +203,7 @@ func TestComparingIsBounded(t *testing.T) {
 	s := newSigned()
 	w.push(w.up, "team/app", "1", s.image)
 	w.refer(w.up, s.image, s.signature)
-	w.mirrorWithout("1", s.image)
+	w.mirrorWithout(s.image)
 	comparer := copy.NewComparer(copy.NewLibrary(16), 16)
 	for _, tag := range []string{"1", "2", "3"} {
 		if _, err := comparer.Compare(t.Context(), w, w.inSync(tag, s.image)); err != nil {
@@ -231,8 +231,8 @@ func TestTagThatMovedIsNotCompleted(t *testing.T) {
 	w := newWorld(t, modern(t), modern(t), nil)
 	s := newSigned()
 	w.pushSigned(s)
-	w.mirrorWithout("1", s.image)
-	a := w.compare("1", s.image)
+	w.mirrorWithout(s.image)
+	a := w.compare(s.image)
 	w.push(w.down, "team/app", "1", imagetest.Image(arm64, imagetest.Layer("else", 10)))
 	expect(t, w.run(t.Context(), copy.Options{}, a)[0], plan.StaysBlocked, "changed meanwhile")
 	if wrote := writes(w.down); len(wrote) > 0 {
@@ -250,8 +250,8 @@ func TestReferrersThatAreRefused(t *testing.T) {
 			s := newSigned()
 			w.push(w.up, "team/app", "1", s.image)
 			w.refer(w.up, s.image, s.signature)
-			w.mirrorWithout("1", s.image)
-			a := w.compare("1", s.image)
+			w.mirrorWithout(s.image)
+			a := w.compare(s.image)
 			w.down.server.FailNext("manifest-put", 9, ecrlocal.Fault{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED"})
 			status := plan.StaysInSync
 			if required {

@@ -44,12 +44,14 @@ func TestComplete(t *testing.T) {
 		{"none", plan.Comparison{}, plan.InSync, plan.StaysInSync, "same digest"},
 		{"the same", plan.Comparison{Referrers: plan.Referrers{Mirrored: 1}}, plan.InSync, plan.StaysInSync, "same digest; with 1 referrer"},
 		{
-			"not known", plan.Comparison{Referrers: plan.Referrers{Incomplete: []string{"a: refused"}}},
+			"not known",
+			plan.Comparison{Referrers: plan.Referrers{Incomplete: []string{"a: refused"}}},
 			plan.InSync, plan.StaysInSync, "same digest; incomplete: a: refused",
 		},
 		{"missing", plan.Comparison{Missing: 1}, plan.Update, plan.Planned, "same digest; 1 of 1 referrer missing at destination"},
 		{
-			"some missing", plan.Comparison{Missing: 1, Referrers: plan.Referrers{Mirrored: 2, Incomplete: []string{"a: refused"}}},
+			"some missing",
+			plan.Comparison{Missing: 1, Referrers: plan.Referrers{Mirrored: 2, Incomplete: []string{"a: refused"}}},
 			plan.Update, plan.Planned, "same digest; 1 of 3 referrers missing at destination; incomplete: a: refused",
 		},
 	}
