@@ -43,6 +43,7 @@ type runFlags struct {
 	insecure      []string
 	transport     string
 	maxDuration   time.Duration
+	limits        limitFlags
 
 	changed func(name string) bool // whether the command line or the environment says something
 }
@@ -50,7 +51,8 @@ type runFlags struct {
 func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.changed = flags.Changed
 	f.file.register(flags)
-	flags.StringVar(&f.batch, "batch", "8", "images copied at once: `N|all`")
+	f.limits.register(flags)
+	flags.StringVar(&f.batch, "batch", "auto", "images copied at once: `N|all|auto`; auto is what keeps the blobs moving, 128 at most")
 	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
 	flags.StringVar(&f.imageKey, "image-key", "upstream-image", "resource tag `KEY` of the upstream repository")
@@ -115,6 +117,9 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 	if f.maxDuration < 0 {
 		return s, usageErrorf("--max-duration %s: expected a time that has not passed", f.maxDuration)
 	}
+	if err := f.limits.check(); err != nil {
+		return s, err
+	}
 	for _, region := range f.regions {
 		if !plausibleRegion(region) {
 			return s, usageErrorf("--region %q is no AWS Region, such as eu-central-1", region)
@@ -142,14 +147,17 @@ func (f *runFlags) allowed(file *config.Config) ([]mirror.AllowPattern, error) {
 	return patterns, nil
 }
 
-// parseBatch reads --batch; -1 means all.
+// parseBatch reads --batch; -1 means all, 0 as many as it takes.
 func parseBatch(s string) (int, error) {
-	if s == "all" {
+	switch s {
+	case "all":
 		return -1, nil
+	case "auto":
+		return 0, nil
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		return 0, usageErrorf("--batch %q: expected a number from 1, or all", s)
+		return 0, usageErrorf("--batch %q: expected a number from 1, all or auto", s)
 	}
 	return n, nil
 }

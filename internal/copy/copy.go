@@ -3,18 +3,21 @@
 //
 // The order is what keeps the first promise, that a tag always resolves to a complete
 // image: blobs before the manifest that names them, children before their index, all
-// of it by digest; then the tag, in one request; then the tag is read back and its
-// bytes are hashed. Whatever fails in between, the tag still is what it was.
+// of it by digest; then the root, under its tag and in one request (docs/adr/0010); then
+// the tag is read back and its bytes are hashed. Whatever fails in between, the tag still
+// is what it was.
 //
 // The walk is this package's own, over containers/image's ImageSource and
 // ImageDestination (docs/adr/0001 says why); it knows no registry and no HTTP.
 package copy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,21 +33,31 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// Options tunes a Copier. The zero Options copies eight images at a time.
+// Options tunes a Copier. The zero Options copies as many images at a time as it takes to
+// keep the streams of blobs busy.
 type Options struct {
-	Images           int           // images copied at once; 0 means 8, -1 means all
+	Images           int           // images copied at once; 0 means what it takes, -1 means all
 	RetryTimes       int           // attempts for a blob after the first
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Seen             Seen
 	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
 }
 
-// blobsAtOnce bounds the blobs that a run has under way. Measured, more than this
-// brings nothing, and it keeps memory at a few MiB whatever the images weigh.
-const blobsAtOnce = 64
+// Seen is what planning has seen of the destinations, so that it need not be asked again.
+// The zero Seen is of a plan that nobody knows the age of.
+type Seen struct {
+	At time.Time // when it began to look
+}
+
+// freshFor is how long after the plan has seen a tag nobody is expected to have changed
+// it. It saves a request, and not the look just before the tag is written.
+const freshFor = time.Minute
+
+func (s Seen) fresh() bool { return time.Since(s.At) < freshFor }
 
 // Events observes a run. Nil funcs are silence. Calls come from many goroutines.
 type Events struct {
@@ -68,12 +81,15 @@ type Copier struct {
 	library *Library
 	log     *zap.Logger
 
-	blobs     *semaphore.Weighted
+	beginning *semaphore.Weighted // images
+	queue     *queue
+	streams   *semaphore.Weighted
 	blobsDone flights[content, struct{}]
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
 	cosigned  flights[referral, plan.Referrers]
 	filled    flights[referral, plan.Referrers] // gaps
+	vacancies vacancies
 	mounts    *mounts
 	spool     *spool
 
@@ -97,20 +113,20 @@ type content struct {
 
 // New returns a Copier that reads manifests through library. Close ends it.
 func New(places Places, library *Library, opts Options) *Copier {
-	if opts.Images == 0 {
-		opts.Images = 8
-	}
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
+	kept := newSpool(opts.Spool, opts.Log)
 	return &Copier{
-		opts:    opts,
-		places:  places,
-		library: library,
-		log:     opts.Log,
-		blobs:   semaphore.NewWeighted(blobsAtOnce),
-		mounts:  newMounts(),
-		spool:   newSpool(opts.Spool, opts.Log),
+		opts:      opts,
+		places:    places,
+		library:   library,
+		log:       opts.Log,
+		beginning: semaphore.NewWeighted(imagesBeginning),
+		queue:     newQueue(kept.shared),
+		streams:   semaphore.NewWeighted(streamsAtOnce),
+		mounts:    newMounts(),
+		spool:     kept,
 	}
 }
 
@@ -132,23 +148,30 @@ func (c *Copier) Close() error {
 // where a tag was being written just then is it still looked at, for some seconds, and
 // the result is what was found.
 //
+// The largest images begin first. Unless their number is given, the next one begins when
+// few blobs are waiting for their turn.
+//
 // Where errors are limited, those that the plan brings along count. What is under way
 // when the limit is reached is finished; the rest is Pending.
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
 	c.failed.Store(int64(p.Count(plan.Failed)))
+	c.vacancies.expect(p)
 	if c.opts.Spool.Limit > 0 {
 		c.spool.expect(needsOf(ctx, c.library, p))
 	}
 	var g errgroup.Group
-	g.SetLimit(c.opts.Images)
-	for i, a := range p.Actions {
+	g.SetLimit(cmp.Or(c.opts.Images, imagesAtOnce))
+	for _, i := range largestFirst(p) {
+		a := p.Actions[i]
 		if !a.Verb.Writes() {
 			results[i] = plan.Unchanged(a)
 			continue
 		}
+		begun := c.begin(ctx)
 		g.Go(func() error {
-			results[i] = c.one(ctx, a)
+			defer begun()
+			results[i] = c.one(ctx, a, begun)
 			c.spool.finished(a.To.Repository)
 			return nil
 		})
@@ -157,8 +180,31 @@ func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	return results
 }
 
+// largestFirst returns the indexes of a plan's actions in the order in which they begin.
+func largestFirst(p plan.Plan) []int {
+	order := make([]int, len(p.Actions))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(p.Actions[j].Size, p.Actions[i].Size) })
+	return order
+}
+
+// begin waits until one more image is to begin. The image calls begun when the queue
+// knows what it wants, so that the next one can be judged by what is waiting there.
+func (c *Copier) begin(ctx context.Context) (begun func()) {
+	if c.opts.Images != 0 {
+		return func() {}
+	}
+	c.queue.room(ctx)
+	if c.beginning.Acquire(ctx, 1) != nil {
+		return func() {} // ctx has ended
+	}
+	return sync.OnceFunc(func() { c.beginning.Release(1) })
+}
+
 // one carries out a single action and tells what came of it.
-func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
+func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Result {
 	if ctx.Err() != nil {
 		return pending(ctx, a)
 	}
@@ -170,7 +216,7 @@ func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
 	}
 	began := time.Now()
 	var moved atomic.Int64
-	result := c.attempt(ctx, a, &moved)
+	result := c.attempt(ctx, &job{copier: c, action: a, moved: &moved, begun: begun})
 	result.Bytes = moved.Load()
 	result.Duration = time.Since(began)
 	if result.Status == plan.HasFailed {
@@ -183,14 +229,14 @@ func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
 }
 
 // attempt copies the content and then the tag, within the image's own timeout.
-func (c *Copier) attempt(ctx context.Context, a plan.Action, moved *atomic.Int64) plan.Result {
-	imageCtx := ctx
+func (c *Copier) attempt(ctx context.Context, j *job) plan.Result {
+	a, imageCtx := j.action, ctx
 	if c.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		imageCtx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, fmt.Errorf("not copied within --timeout %s", c.opts.Timeout))
 		defer cancel()
 	}
-	wrote, referrers, err := c.copyThenTag(imageCtx, a, moved)
+	wrote, referrers, err := c.copyThenTag(imageCtx, j)
 	switch {
 	case err == nil && a.OnlyReferrers():
 		return completed(a, referrers)
@@ -241,10 +287,11 @@ func pending(ctx context.Context, a plan.Action) plan.Result {
 	return plan.Result{Action: a, Status: plan.Pending, Reason: "not done: " + context.Cause(ctx).Error(), Err: context.Cause(ctx)}
 }
 
-// copyThenTag is the two phases: everything below the tag goes to the destination by
-// digest, and then the tag. It reports whether the tag had to be written.
-func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, referrers plan.Referrers, err error) {
-	j := &job{copier: c, action: a, origin: c.places.Source(a), target: c.places.Target(a), moved: moved}
+// copyThenTag is the two phases: everything below the root goes to the destination by
+// digest, and then the root under its tag. It reports whether the tag had to be written.
+func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers plan.Referrers, err error) {
+	a := j.action
+	j.origin, j.target = c.places.Source(a), c.places.Target(a)
 	if a.OnlyReferrers() {
 		referrers, err = j.complete(ctx)
 		return false, referrers, err
@@ -256,14 +303,15 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 	if err = j.connect(ctx); err != nil {
 		return false, referrers, err
 	}
-	// Asked for now, what may not be written costs no bytes.
-	if needed, err := j.needsTag(ctx); err != nil || !needed {
-		return false, referrers, err
+	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
+		if needed, err := j.needsTag(ctx); err != nil || !needed {
+			return false, referrers, err
+		}
 	}
 	if referrers, err = j.content(ctx, root); err != nil {
 		return false, referrers, err
 	}
-	wrote, err = j.tag(ctx, root.Manifest)
+	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err
 }
 

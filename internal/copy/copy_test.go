@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -138,8 +140,9 @@ func blobBytes(n imagetest.Node) int64 {
 }
 
 // checkOrder reads in what a destination remembers that nothing was named before it was
-// there: blobs before the manifests that name them, children before their index, the
-// tag last; that the tag was read afterwards; and that each thing was written once.
+// there: blobs before the manifests that name them, children before their index, the root
+// last and under its tag; that the tag was read afterwards; and that each thing was written
+// once.
 func checkOrder(t *testing.T, down *place, tag string, root imagetest.Node) {
 	t.Helper()
 	written := map[string]write{}
@@ -156,16 +159,22 @@ func checkOrder(t *testing.T, down *place, tag string, root imagetest.Node) {
 		}
 	}
 	for n := range root.All() {
+		name := string(n.Digest())
+		if n.Digest() == root.Digest() {
+			name = tag
+		}
 		for _, child := range n.Children {
-			before(string(child.Digest()), string(n.Digest()))
+			before(string(child.Digest()), name)
 		}
 		for _, b := range n.Blobs {
 			if !b.Foreign() {
-				before(string(b.Digest()), string(n.Digest()))
+				before(string(b.Digest()), name)
 			}
 		}
 	}
-	before(string(root.Digest()), tag)
+	if _, byDigest := written[string(root.Digest())]; byDigest || written[tag].end == 0 {
+		t.Errorf("the root was written under its tag at %d, and by its digest: %t", written[tag].end, byDigest)
+	}
 
 	var after []string
 	for _, e := range down.server.Journal() {
@@ -204,7 +213,7 @@ func TestUpdates(t *testing.T) {
 	}
 }
 
-// Several tags of one image are one copy of its content and one PUT for each tag; and
+// Several tags of one image are one copy of what it names and one PUT for each tag; and
 // upstream is asked for each manifest once, however many tags are copied side by side.
 // Each of them used to be read once for every tag.
 func TestTagsOfOneImage(t *testing.T) {
@@ -230,8 +239,12 @@ func TestTagsOfOneImage(t *testing.T) {
 				if n.Digest() == node.Digest() && strings.HasPrefix(flavour.name, "library") && up == 2 {
 					up = 1 // the library may open a source by reading the manifest it is opened on
 				}
-				if up != 1 || down != 1 {
-					t.Errorf("manifest %s was read %d times and written %d times", n.Digest(), up, down)
+				want := 1
+				if n.Digest() == node.Digest() {
+					want = 0 // it comes with each of its tags
+				}
+				if up != 1 || down != want {
+					t.Errorf("manifest %s was read %d times and written by its digest %d times", n.Digest(), up, down)
 				}
 			}
 			for _, a := range actions {
@@ -442,9 +455,62 @@ func TestMaxErrors(t *testing.T) {
 	}
 }
 
+// Without a bound of images, as many begin as it takes to have blobs waiting, however many
+// there are.
+func TestImagesBeginAsBlobsAreWanted(t *testing.T) {
+	const images, layers = 40, 20
+	t.Parallel()
+	w := newWorld(t, distribution(t), distribution(t), nil)
+	var actions []plan.Action
+	for i := range images {
+		var own []imagetest.Blob
+		for n := range layers {
+			own = append(own, imagetest.Layer(fmt.Sprint(i, n), 10))
+		}
+		node := imagetest.Image(amd64, own...)
+		w.push(w.up, "team/app", fmt.Sprint(i), node)
+		actions = append(actions, w.action("team/app", fmt.Sprint(i), node))
+		actions[i].Size = int64(i)
+	}
+	release, streams := newSignal(), make(chan struct{}, images*layers)
+	w.up.server.FailNext("blob-get", images*layers, ecrlocal.Fault{
+		Hold: release.done, Match: func(ecrlocal.Entry) bool { streams <- struct{}{}; return true },
+	})
+	var begun atomic.Int32
+	order := make(chan string, images)
+	go func() {
+		for range 64 {
+			<-streams
+		}
+		time.Sleep(200 * time.Millisecond) // for more to begin, where it is wrong
+		// 128 are seen to, and more images begin until 128 wait besides. Some begin while
+		// others are about to say what they want.
+		if got := begun.Load(); got < 13 || got > 13+16 {
+			t.Errorf("%d images began until the first blob was there", got)
+		}
+		release.send()
+	}()
+	opts := copy.Options{Events: copy.Events{Started: func(a plan.Action) {
+		begun.Add(1)
+		order <- a.To.Tag
+	}}}
+	for _, r := range w.run(t.Context(), opts, actions...) {
+		expect(t, r, plan.Copied)
+	}
+	early := 0
+	for range 20 {
+		if tag := <-order; len(tag) == 2 && tag >= "20" { // the twenty largest
+			early++
+		}
+	}
+	if early < 12 {
+		t.Errorf("%d of the twenty largest images are among the first twenty", early)
+	}
+}
+
 func TestImagesAtOnce(t *testing.T) {
 	const images = 10
-	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, 8}, {-1, images}} {
+	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, images}, {-1, images}} {
 		t.Run(fmt.Sprint(test.ask), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, distribution(t), distribution(t), nil)

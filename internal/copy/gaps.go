@@ -15,6 +15,7 @@ func (j *job) complete(ctx context.Context) (plan.Referrers, error) {
 	if _, err := j.needsTag(ctx); err != nil {
 		return plan.Referrers{}, err
 	}
+	j.begun()
 	gaps := j.action.Compared.Gaps
 	brought, err := together(ctx, len(gaps), func(ctx context.Context, i int) (plan.Referrers, error) { return j.fill(ctx, gaps[i]) })
 	all := j.action.Compared.Referrers.And(brought)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -78,9 +79,8 @@ func TestNeedsOfReferrers(t *testing.T) {
 	a, b, c := ref.Repository{Host: "h", Path: "a"}, ref.Repository{Host: "h", Path: "b"}, ref.Repository{Host: "h", Path: "c"}
 	never := func(string) bool { return false }
 	to := func(repo ref.Repository) plan.Action {
-		action := plan.Action{From: from.Tagged("1"), To: repo.Tagged("1")}
-		action.Mirror.Options.Referrers = true
-		return action
+		m := discover.Mirror{Options: discover.DefaultOptions()}
+		return plan.Action{From: from.Tagged("1"), To: repo.Tagged("1"), Mirror: &m}
 	}
 	n := newNeeds()
 	n.actions = map[ref.Repository]int{a: 1, b: 1, c: 1}

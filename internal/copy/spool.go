@@ -118,6 +118,13 @@ func (s *spool) feed(ctx context.Context, f feed) error {
 	return s.again(ctx, f, path)
 }
 
+// shared reports whether several repositories want a blob, or did when the run began.
+func (s *spool) shared(id blobID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.needs.by[id]) > 0
+}
+
 func (s *spool) wantedByOthers(f feed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,8 +39,8 @@ func password(t *testing.T, r *ecr.Registries, host string) auth.Credential {
 	if err != nil {
 		t.Fatalf("Credential(%s): %v", host, err)
 	}
-	if cred.Username != "AWS" || cred.Password == "" {
-		t.Fatalf("Credential(%s) = %s with a password of %d characters", host, cred.Username, len(cred.Password))
+	if cred.Username != "AWS" || cred.Password == "" || !cred.Unasked {
+		t.Fatalf("Credential(%s) = %s with a password of %d characters, unasked: %t", host, cred.Username, len(cred.Password), cred.Unasked)
 	}
 	return cred
 }

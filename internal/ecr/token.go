@@ -146,7 +146,8 @@ func readToken(data types.AuthorizationData, now time.Time) (issued, error) {
 		expires = now.Add(shortestLife)
 	}
 	return issued{
-		cred:    auth.Credential{Username: user, Password: auth.Secret(password)},
+		// https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html#registry_auth_http
+		cred:    auth.Credential{Username: user, Password: auth.Secret(password), Unasked: true},
 		host:    endpoint.Host,
 		fetched: now,
 		expires: expires,

@@ -40,7 +40,7 @@ type Report struct {
 	Interrupted  bool      `json:"interrupted"`
 	BudgetUsedUp bool      `json:"budgetUsedUp"`
 	Totals       Totals    `json:"totals"`
-	Rows         []Row     `json:"rows"`
+	Rows         Rows      `json:"rows"`
 	Warnings     []string  `json:"warnings"`
 }
 
@@ -133,45 +133,41 @@ type Run struct {
 }
 
 // FromResults reports what a run did: results[i] is what came of p.Actions[i].
-// Actions beyond the last result are reported as not done.
+// Actions beyond the last result are reported as not done. Neither may be changed until
+// the report is written.
 func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
-	rows, notCompared := make([]Row, 0, len(p.Actions)), 0
-	add := func(result plan.Result) {
-		rows = append(rows, resultRow(result))
-		if inSyncByDigestAlone(result) {
-			notCompared++
+	rows := Rows{count: max(len(results), len(p.Actions)), row: func(i int) Row {
+		if i < len(results) {
+			return resultRow(results[i])
 		}
-	}
+		return resultRow(unreached(p.Actions[i]))
+	}}
+	r := assemble(KindSync, run, rows, p.Warnings)
 	for _, result := range results {
-		add(result)
+		r.Totals.goesByDigest(result.Status == plan.StaysInSync, result.Action)
 	}
 	for _, a := range p.Actions[min(len(results), len(p.Actions)):] {
-		add(unreached(a))
+		r.Totals.goesByDigest(a.Verb == plan.InSync, a)
 	}
-	r := assemble(KindSync, run, rows, p.Warnings)
-	r.Totals.ReferrersNotCompared = notCompared
 	return r
 }
 
-// inSyncByDigestAlone reports whether an image whose referrers are wanted is in sync as
-// far as its digest tells.
-func inSyncByDigestAlone(result plan.Result) bool {
-	a := result.Action
-	return result.Status == plan.StaysInSync && a.Compared == nil && a.Mirror.Options.Referrers
+// goesByDigest counts an image that is in sync, and whose referrers are wanted, where
+// its digest is all that was compared.
+func (t *Totals) goesByDigest(inSync bool, a plan.Action) {
+	if inSync && a.Compared == nil && a.Mirror.Options.Referrers {
+		t.ReferrersNotCompared++
+	}
 }
 
-// FromPlan reports what carrying p out would do.
+// FromPlan reports what carrying p out would do. The plan may not be changed until the
+// report is written.
 func FromPlan(run Run, p plan.Plan) Report {
-	rows, notCompared := make([]Row, 0, len(p.Actions)), 0
-	for _, a := range p.Actions {
-		result := plan.Unchanged(a)
-		rows = append(rows, resultRow(result))
-		if inSyncByDigestAlone(result) {
-			notCompared++
-		}
-	}
+	rows := Rows{count: len(p.Actions), row: func(i int) Row { return resultRow(plan.Unchanged(p.Actions[i])) }}
 	r := assemble(KindPlan, run, rows, p.Warnings)
-	r.Totals.ReferrersNotCompared = notCompared
+	for _, a := range p.Actions {
+		r.Totals.goesByDigest(a.Verb == plan.InSync, a)
+	}
 	return r
 }
 
@@ -188,16 +184,14 @@ type Listed struct {
 	Err         error
 }
 
-// FromListing reports what is described as to be mirrored, in the order given.
+// FromListing reports what is described as to be mirrored, in the order given. listed
+// may not be changed until the report is written.
 func FromListing(run Run, listed []Listed, warnings []string) Report {
-	rows := make([]Row, 0, len(listed))
-	for _, l := range listed {
-		rows = append(rows, listingRow(l))
-	}
+	rows := Rows{count: len(listed), row: func(i int) Row { return listingRow(listed[i]) }}
 	return assemble(KindList, run, rows, warnings)
 }
 
-func assemble(kind Kind, run Run, rows []Row, warnings []string) Report {
+func assemble(kind Kind, run Run, rows Rows, warnings []string) Report {
 	return Report{
 		APIVersion:   APIVersion,
 		Kind:         kind,
@@ -388,16 +382,22 @@ type Totals struct {
 	ReferrersNotCompared int `json:"referrersNotCompared"`
 }
 
-func total(rows []Row, run Run) Totals {
-	t := Totals{Images: len(rows), ElapsedMs: run.Elapsed.Milliseconds(), ManifestsRead: run.ManifestsRead}
-	for _, row := range rows {
-		*t.count(row.Status)++
-		t.Bytes += row.Bytes
-		if len(row.Referrers.Incomplete) > 0 {
-			t.Incomplete++
-		}
+func total(rows Rows, run Run) Totals {
+	t := Totals{ElapsedMs: run.Elapsed.Milliseconds(), ManifestsRead: run.ManifestsRead}
+	for _, row := range rows.All() {
+		t.add(row)
 	}
 	return t
+}
+
+// add counts a row.
+func (t *Totals) add(row Row) {
+	t.Images++
+	*t.count(row.Status)++
+	t.Bytes += row.Bytes
+	if len(row.Referrers.Incomplete) > 0 {
+		t.Incomplete++
+	}
 }
 
 // count is where rows of a status are counted.
