@@ -315,7 +315,7 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.retryTimes, "retry-times", 3, "try a request or blob that failed `N` times again")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up on one image after this `DURATION` (0: only when no byte has moved for a minute)")
 	flags.BoolVar(&f.precompute, "dest-precompute-digests", true, "accepted for compatibility: digests are always known before an upload")
-	flags.BoolVar(&f.recheck, "recheck", false, "compare also tags that a rule declares immutable (upstream-options=immutable=GLOB) and the destination has")
+	flags.BoolVar(&f.recheck, "recheck", false, "compare also the signatures, SBOMs and attestations of images that are in sync, and the tags that a rule declares immutable (upstream-options=immutable=GLOB)")
 	flags.BoolVar(&f.requireReferrers, "require-referrers", false, "fail an image, and leave its tag as it is, where some of its signatures, SBOMs or attestations cannot be mirrored")
 	flags.BoolVar(&f.exitOnError, "exit-on-error", false, "begin nothing new once a row has failed: the same as --max-errors 1")
 	flags.IntVar(&f.maxErrors, "max-errors", 0, "begin nothing new once `N` rows have failed (0: go on, and report)")

@@ -118,6 +118,7 @@ func (s *stage) setup(env *testscript.Env) error {
 	env.Setenv("UPSTREAM", s.upstream.host)
 	env.Setenv("UPSTREAM_NAME", strings.ReplaceAll(s.upstream.host, ":", "-"))
 	env.Setenv("ECR", s.ecr.Host)
+	env.Setenv("ECR_PASSWORD", s.ecr.Password("", ""))
 	env.Setenv("AWS_ENDPOINT_URL_S3", s.s3.url)
 	shipped, err := filepath.Abs("../../docker")
 	if err != nil {
@@ -239,6 +240,11 @@ func image(kind, seed string) (imagetest.Node, error) {
 		one, two := imagetest.Image(amd64, base, layer(amd64)), imagetest.Image(arm64, base, layer(arm64))
 		statement := imagetest.NewBlob("application/vnd.in-toto+json", []byte(`{"seed":"`+seed+`"}`))
 		return imagetest.Index(one, two, imagetest.Attestation(one, statement), imagetest.Attestation(two, statement)), nil
+	case "real": // what unpacks layers can unpack it
+		tar := func(p ref.Platform) imagetest.Blob {
+			return imagetest.TarLayer(map[string]string{"etc/" + seed: p.String()})
+		}
+		return imagetest.Index(imagetest.Image(amd64, tar(amd64)), imagetest.Image(arm64, tar(arm64))), nil
 	case "bare":
 		return imagetest.Index(imagetest.Artifact("application/vnd.example.thing", layer(amd64))), nil
 	case "nested":

@@ -263,7 +263,7 @@ func (f *copyFlags) judge(w *wiring) (*trust.Judge, error) {
 		}
 		r.Tag = ""
 		return library.OpenImage(ctx, r, w.judged)
-	})
+	}, w.source)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -88,6 +88,7 @@ type Copier struct {
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
 	cosigned  flights[referral, plan.Referrers]
+	filled    flights[referral, plan.Referrers] // gaps
 	vacancies vacancies
 	mounts    *mounts
 	spool     *spool
@@ -238,6 +239,8 @@ func (c *Copier) attempt(ctx context.Context, j *job) plan.Result {
 	}
 	wrote, referrers, err := c.copyThenTag(imageCtx, j)
 	switch {
+	case err == nil && a.OnlyReferrers():
+		return completed(a, referrers)
 	case err == nil && wrote:
 		return plan.Result{Action: a, Status: done(a.Verb), Reason: referrers.Because(a.Reason), Referrers: referrers}
 	case err == nil:
@@ -290,14 +293,15 @@ func pending(ctx context.Context, a plan.Action) plan.Result {
 func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers plan.Referrers, err error) {
 	a := j.action
 	j.origin, j.target = c.places.Source(a), c.places.Target(a)
+	if a.OnlyReferrers() {
+		referrers, err = j.complete(ctx)
+		return false, referrers, err
+	}
 	root, err := Root(ctx, c.library, j.origin, a)
 	if err != nil {
 		return false, referrers, err
 	}
-	if j.src, err = c.source(ctx, a); err != nil {
-		return false, referrers, err
-	}
-	if j.dst, err = c.destination(ctx, a); err != nil {
+	if err = j.connect(ctx); err != nil {
 		return false, referrers, err
 	}
 	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
@@ -310,6 +314,15 @@ func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers
 	}
 	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err
+}
+
+// connect opens what the job reads from and writes to.
+func (j *job) connect(ctx context.Context) (err error) {
+	if j.src, err = j.copier.source(ctx, j.action); err != nil {
+		return err
+	}
+	j.dst, err = j.copier.destination(ctx, j.action)
+	return err
 }
 
 // source returns the endpoint a is read from, opened once for its repository.

@@ -69,6 +69,13 @@ func (s *spool) expect(n needs) {
 	s.needs = n
 }
 
+// referrer tells the spool of a referrer that a manifest has, before its blobs are read.
+func (s *spool) referrer(subject origin, n *Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.needs.referrer(subject, n)
+}
+
 // feed is one upload of a blob that is to be fed.
 type feed struct {
 	at     content

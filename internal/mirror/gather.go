@@ -272,6 +272,9 @@ func (r *Runner) inspect(ctx context.Context, a plan.Action) plan.Action {
 			return a.Stop(err)
 		}
 	}
+	if a.OnlyReferrers() {
+		return a // what the image consists of is at the destination
+	}
 	root, err := copy.Root(ctx, r.library, r.Places.Source(a), a)
 	if err != nil {
 		return a.Stop(err)

@@ -49,7 +49,8 @@ type Runner struct {
 	// Explain lists also the tags that were considered and left out, with the reason.
 	Explain bool
 
-	// Recheck compares also the tags that rules declare immutable.
+	// Recheck compares also the tags that rules declare immutable, and the referrers of
+	// images whose digest is the same on both sides.
 	Recheck bool
 
 	Pruning Pruning
@@ -284,6 +285,9 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 		wanted = append(wanted, g.wanted)
 	}
 	p := plan.Build(wanted, stopped, warnings)
+	if r.Recheck {
+		r.recheck(ctx, &p)
+	}
 	r.refine(ctx, &p)
 	p = r.decidePrune(ctx, p, all, stopped)
 	if ctx.Err() != nil {

@@ -54,7 +54,10 @@ type Action struct {
 	Size   int64         // bytes of the image at the destination; 0 where it was not read
 	Reason string
 	Mirror *discover.Mirror // what wants it; one for all its actions, which nobody may change
-	Err    error            // why it is Blocked or Failed, nil where Reason alone says it
+
+	Compared *Comparison // of the referrers of an image that is in sync; nil where nobody compared them
+
+	Err error // why it is Blocked or Failed, nil where Reason alone says it
 }
 
 // Plan is a whole run, decided before its first write. Actions are sorted by
@@ -269,5 +272,10 @@ func Unchanged(a Action) Result {
 		InSync: StaysInSync, Present: StaysPresent, Drifted: StaysDrifted, Stale: StaysStale, Blocked: StaysBlocked, Failed: HasFailed,
 		Copy: Planned, Update: Planned, Prune: Planned,
 	}[a.Verb]
-	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
+	r := Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
+	if a.Compared != nil && a.Err == nil {
+		r.Referrers = a.Compared.Referrers
+		r.Reason = a.Compared.because(a)
+	}
+	return r
 }

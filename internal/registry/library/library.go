@@ -96,6 +96,7 @@ var (
 	_ registry.Snapshotter     = (*Target)(nil)
 	_ registry.ManifestsReader = (*Target)(nil)
 	_ registry.TagDeleter      = (*Target)(nil)
+	_ registry.ReferrersAsker  = (*Target)(nil)
 )
 
 // New returns a Target that asks through questions.
@@ -112,6 +113,11 @@ func (t *Target) Close() error {
 		errs = append(errs, s.session.close())
 	}
 	return errors.Join(errs...)
+}
+
+// AskReferrers passes the embedded target's ability on.
+func (t *Target) AskReferrers(ctx context.Context, subject ref.Reference) ([]ref.Descriptor, error) {
+	return registry.AskReferrers(ctx, t.Target, subject)
 }
 
 // Manifest reads by digest through the library, and by tag through the embedded
