@@ -44,6 +44,7 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx:stable --dry-run --insecure-policy
   ecr-mirror-sync copy -s nginx --tags '1.27.*/stable' --exclude-tags '*-perl' --prefix external --insecure-policy
   ecr-mirror-sync copy -s 'nginx:1.27.*' -d registry.example.com/nginx -d registry.example.org/nginx --insecure-policy
+  ecr-mirror-sync copy -s quay.io/org/app:1.0 --prefix external --create-repositories --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy`,
 		Args: noArgs,
 	}
@@ -244,12 +245,13 @@ func (c copies) find(ctx context.Context, w *wiring, run *runFlags) (mirror.Find
 			}
 		}
 		m := discover.Mirror{
-			Upstream: c.upstream,
-			Target:   to.Repository,
-			As:       to.as,
-			Rules:    c.rules,
-			Options:  discover.DefaultOptions(),
-			Origin:   discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+			Upstream:   c.upstream,
+			Target:     to.Repository,
+			As:         to.as,
+			Rules:      c.rules,
+			Options:    discover.DefaultOptions(),
+			Origin:     discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+			Repository: w.opts.file.Repository,
 		}
 		err := w.describe(ctx, &m, region)
 		if err != nil {

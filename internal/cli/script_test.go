@@ -162,6 +162,8 @@ func (s *stage) commands() map[string]command {
 		"sign":      s.sign,
 		"referrers": s.referrers,
 		"same-all":  s.sameAll,
+		"template":  s.template,
+		"has":       s.has,
 	}
 }
 

@@ -42,6 +42,7 @@ func (c *compiler) compile() {
 		names[m.Name] = true
 	}
 	c.selves()
+	c.settings()
 	c.clashes()
 	c.cycles()
 }
@@ -79,9 +80,20 @@ func (c *compiler) each(m *Mirror, common discover.Mirror, routes []route, sched
 			c.reader.fail(to, "the destination has the tag "+quoted(each.As), "a repository, or tags that name a single tag")
 			continue
 		}
+		if c.describes(m) {
+			if err := describe(&each); err != nil {
+				c.reader.fail(to, err.Error(), "describe: false")
+				continue
+			}
+		}
 		c.rules = append(c.rules, Rule{Schedule: schedule, Mirror: each})
 		c.places = append(c.places, to)
 	}
+}
+
+// describes reports whether the destinations of a mirror are to say what they mirror.
+func (c *compiler) describes(m *Mirror) bool {
+	return orElse(m.Repositories.over(c.file.Defaults.Repositories).Describe, false)
 }
 
 // single reports whether the tags are one tag, named.
@@ -100,8 +112,9 @@ func (c *compiler) common(m *Mirror, path string) discover.Mirror {
 			Replace:   orElse(m.Replace, orElse(defaults.Replace, true)),
 			Referrers: orElse(m.Referrers, orElse(defaults.Referrers, true)),
 		},
-		Prune:  c.pruning(m, path),
-		Origin: discover.Origin{Kind: FromFile, Place: c.reader.place(path).line()},
+		Prune:      c.pruning(m, path),
+		Repository: m.Repositories.over(c.file.Defaults.Repositories).rule(),
+		Origin:     discover.Origin{Kind: FromFile, Place: c.reader.place(path).line()},
 	}
 	if _, err := selection.Compile(each.Rules); err != nil {
 		c.reader.fail(path+".tags", ruleProblem(err), "")
@@ -175,7 +188,7 @@ func (c *compiler) pattern(m *Mirror, common discover.Mirror, routes []route, sc
 		Name: m.Name, Schedule: schedule,
 		Registry: m.From.Registry, Lister: m.From.lister(), Namespace: m.From.Namespace, Search: m.From.Search,
 		MaxItems: m.From.maxItems(), CacheDuration: m.From.cacheFor(),
-		routes: routes, rule: common,
+		routes: routes, rule: common, describes: c.describes(m),
 	}
 	for i, written := range m.From.Repositories {
 		compiled, err := compileRepositories(written)

@@ -34,6 +34,8 @@ type Defaults struct {
 	MinTags       *int      `yaml:"minTags" min:"0" max:"1000000" doc:"A mirror whose rules match fewer tags than this fails. 0 switches the guard off." default:"0"`
 	Schedule      *Schedule `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at a mirror." default:"the daemon's own interval"`
 	Prune         *Prune    `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more." default:"false"`
+
+	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How destination repositories at ECR come into being, and how they are to be. docs/ecr.md tells the whole." default:"they are left alone"`
 }
 
 // A Registry is how one registry host is spoken to.
@@ -99,6 +101,8 @@ type Mirror struct {
 	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
 	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
 	Prune     *Prune        `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more. Keys that are not given here are those of defaults.prune." default:"defaults.prune"`
+
+	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How the destination repositories at ECR come into being, and how they are to be. Keys that are not given here are those of defaults.repositories." default:"defaults.repositories"`
 }
 
 // From is what a mirror reads: one repository, or the repositories of a registry that

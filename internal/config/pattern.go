@@ -100,9 +100,10 @@ type Pattern struct {
 	MaxItems      int           // the most repositories that may match; 0 for any number
 	CacheDuration time.Duration // how long a list may be used again; 0 for not at all
 
-	match  []*regexp.Regexp
-	routes []route
-	rule   discover.Mirror // what every mirror has in common
+	match     []*regexp.Regexp
+	routes    []route
+	rule      discover.Mirror // what every mirror has in common
+	describes bool            // whether destinations are to say what they mirror
 }
 
 // Place returns where the pattern is written.
@@ -185,6 +186,11 @@ func (p Pattern) mirror(upstream ref.Repository, way route, takenBy map[ref.Repo
 	m := p.rule
 	m.Upstream, m.Target = upstream, target.Repository
 	m.Origin.Region = regionOf(target.Repository.Host)
+	if p.describes {
+		if err := describe(&m); err != nil {
+			return discover.Mirror{}, fmt.Errorf("%s cannot describe itself: %w", target, err)
+		}
+	}
 	return m, nil
 }
 

@@ -51,6 +51,7 @@ type Events struct {
 	Started  func(plan.Action)
 	Moved    func(a plan.Action, bytes int) // blob bytes on their way to the destination
 	Finished func(plan.Result)
+	Created  func(ref.Repository) // a repository was made
 }
 
 // Places says where the two sides of an action are. For actions with the same
@@ -78,6 +79,7 @@ type Copier struct {
 
 	sources      flights[ref.Repository, imagetypes.ImageSource]
 	destinations flights[ref.Repository, imagetypes.ImageDestination]
+	repositories flights[ref.Repository, struct{}] // those that were made
 
 	failed atomic.Int64 // actions
 
@@ -256,8 +258,11 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 	if needed, err := j.needsTag(ctx); err != nil || !needed {
 		return false, referrers, err
 	}
-	if referrers, err = j.content(ctx, root); err != nil {
+	if err := c.repository(ctx, a); err != nil {
 		return false, referrers, err
+	}
+	if referrers, err = j.content(ctx, root); err != nil {
+		return false, referrers, notMade(a, err)
 	}
 	wrote, err = j.tag(ctx, root.Manifest)
 	return wrote, referrers, err

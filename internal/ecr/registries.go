@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
@@ -207,19 +205,11 @@ func (r *Registries) Mutability(ctx context.Context, repo ref.Repository) (disco
 	if err != nil {
 		return discover.Mutability{}, err
 	}
-	out, err := at.clients().ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
-		RegistryId:      optional(at.Account),
-		RepositoryNames: []string{repo.Path},
-	})
+	described, err := at.describe(ctx, repo)
 	if err != nil {
-		return discover.Mutability{}, translate("ecr:DescribeRepositories", err)
+		return discover.Mutability{}, err
 	}
-	for i := range out.Repositories {
-		if aws.ToString(out.Repositories[i].RepositoryName) == repo.Path {
-			return mutability(&out.Repositories[i]), nil
-		}
-	}
-	return discover.Mutability{}, fmt.Errorf("ecr:DescribeRepositories: the answer does not name %s", repo.Path)
+	return mutability(described), nil
 }
 
 // token returns the one token with which a session opens registries of a Region.

@@ -22,6 +22,7 @@ import (
 type Target struct {
 	registry.Target
 	registries *Registries
+	quotas     quotas
 }
 
 var (

@@ -62,8 +62,9 @@ type Row struct {
 	Bytes          int64      `json:"bytes"`          // blob bytes written to the destination for this row
 	Referrers      Referrers  `json:"referrers"`
 	Reason         string     `json:"reason"`
-	Origin         string     `json:"origin"` // where the rule was written: a repository's ARN, "command line"
-	Region         string     `json:"region"` // AWS Region of the destination, "" where there is none
+	Creates        bool       `json:"createsRepository"` // Destination is missing, and made with this row
+	Origin         string     `json:"origin"`            // where the rule was written: a repository's ARN, "command line"
+	Region         string     `json:"region"`            // AWS Region of the destination, "" where there is none
 	DurationMs     int64      `json:"durationMs"`
 }
 
@@ -141,7 +142,7 @@ func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
 	for _, a := range p.Actions[min(len(results), len(p.Actions)):] {
 		rows = append(rows, resultRow(unreached(a)))
 	}
-	return assemble(KindSync, run, rows, p.Warnings)
+	return assemble(KindSync, run, rows, p.Remarks())
 }
 
 // FromPlan reports what carrying p out would do.
@@ -150,7 +151,9 @@ func FromPlan(run Run, p plan.Plan) Report {
 	for _, a := range p.Actions {
 		rows = append(rows, resultRow(plan.Unchanged(a)))
 	}
-	return assemble(KindPlan, run, rows, p.Warnings)
+	r := assemble(KindPlan, run, rows, p.Remarks())
+	r.Totals.WouldSet = p.SettingsChanged()
+	return r
 }
 
 // Listed is one tag that a rule names, or the repository whose rule cannot be
@@ -214,6 +217,7 @@ func resultRow(result plan.Result) Row {
 		Bytes:          result.Bytes,
 		Referrers:      Referrers{Mirrored: result.Referrers.Mirrored, LeftOut: result.Referrers.LeftOut, Incomplete: append([]string{}, result.Referrers.Incomplete...)},
 		Reason:         cmp.Or(result.Reason, a.Reason),
+		Creates:        a.Creates,
 		Origin:         a.Mirror.Origin.Place,
 		Region:         a.Mirror.Origin.Region,
 		DurationMs:     result.Duration.Milliseconds(),
@@ -341,6 +345,7 @@ type Totals struct {
 	WouldCopy   int   `json:"wouldCopy"`
 	WouldUpdate int   `json:"wouldUpdate"`
 	WouldPrune  int   `json:"wouldPrune"`
+	WouldSet    int   `json:"wouldSet"` // settings of destination repositories; not among the images
 	Listed      int   `json:"listed"`
 	LeftOut     int   `json:"leftOut"`
 	Incomplete  int   `json:"incomplete"` // rows with referrers that could not be mirrored
@@ -418,7 +423,7 @@ func (r Report) Outcome() Outcome {
 		AnyFailed:      t.Failed > 0,
 		AllFailed:      t.Failed > 0 && t.Failed == t.Images,
 		AnyBlocked:     t.Blocked > 0,
-		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune > 0,
+		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune+t.WouldSet > 0,
 		Pending:        t.Pending > 0,
 		Interrupted:    r.Interrupted,
 		BudgetUsedUp:   r.BudgetUsedUp,
