@@ -120,17 +120,18 @@ func credentials(file *config.Config, rest auth.Provider) (auth.Provider, error)
 
 // settingsOf returns how a host is spoken to: by the flags where they say something,
 // else by the file.
-func settingsOf(file *config.Config, insecure []string, certDir string) func(host string) registry.Settings {
+func settingsOf(file *config.Config, run *runFlags, certDir string) func(host string) registry.Settings {
 	return func(host string) registry.Settings {
 		said := file.File.Registries[host]
+		limits := run.limits.over(said.Limits)
 		s := registry.Settings{
 			CA:            said.TLS.CA,
 			CertDir:       said.TLS.CertDir,
-			SmallRequests: said.Limits.Requests,
-			BlobStreams:   said.Limits.BlobStreams,
+			SmallRequests: limits.Requests,
+			BlobStreams:   limits.BlobStreams,
 		}
 		switch {
-		case slices.Contains(insecure, host):
+		case slices.Contains(run.insecure, host):
 			s.Security = registry.Insecure
 		case said.TLS.PlainHTTP:
 			s.Security = registry.Plain

@@ -44,6 +44,7 @@ type runFlags struct {
 	insecure      []string
 	transport     string
 	maxDuration   time.Duration
+	limits        limitFlags
 
 	changed func(name string) bool // whether the command line or the environment says something
 }
@@ -51,6 +52,7 @@ type runFlags struct {
 func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.changed = flags.Changed
 	f.file.register(flags)
+	f.limits.register(flags)
 	flags.StringVar(&f.batch, "batch", "8", "images copied at once: `N|all`")
 	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
@@ -115,6 +117,9 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 	}
 	if f.maxDuration < 0 {
 		return s, usageErrorf("--max-duration %s: expected a time that has not passed", f.maxDuration)
+	}
+	if err := f.limits.check(); err != nil {
+		return s, err
 	}
 	for _, region := range f.regions {
 		if !plausibleRegion(region) {

@@ -8,7 +8,6 @@ import (
 
 	imagetypes "go.podman.io/image/v5/types"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
@@ -21,14 +20,6 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/trust"
-)
-
-// The pace of PutImage on an ECR registry: just below the ten a second that AWS grants
-// an account and Region by default, with room for the children of one image at once.
-// https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
-const (
-	manifestWrites      = rate.Limit(9)
-	manifestWritesBurst = 5
 )
 
 // wiring is everything that a run talks through. Close ends it.
@@ -77,14 +68,14 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := settingsOf(o.file, o.run.insecure, o.certDir)
+	settings := o.settings(o.certDir)
 	sources := w.client(upstream, settings)
-	targets := w.client(destination, settingsOf(o.file, o.run.insecure, ""))
+	targets := w.client(destination, o.settings(""))
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
 	w.judged = o.library(upstream, settings)
 	w.lister = w.listers(sources, upstream)
 	if o.run.transport == "library" {
-		w.throughLibrary(sources, o.library(destination, settingsOf(o.file, o.run.insecure, "")))
+		w.throughLibrary(sources, o.library(destination, o.settings("")))
 	}
 	if o.readOnly {
 		w.target = registry.ReadOnly(w.target)
@@ -122,26 +113,20 @@ func (w *wiring) destination() (auth.Provider, error) {
 // be given the other's credentials.
 func (w *wiring) client(from auth.Provider, settings func(string) registry.Settings) *transport.Client {
 	c := transport.New(transport.Options{
-		Credentials:    from,
-		Settings:       settings,
-		UserAgent:      "ecr-mirror-sync/" + version,
-		RetryTimes:     w.opts.retryTimes,
-		ManifestWrites: w.pace,
-		Log:            w.opts.log,
+		Credentials: from,
+		Settings:    settings,
+		UserAgent:   "ecr-mirror-sync/" + version,
+		RetryTimes:  w.opts.retryTimes,
+		Quota:       w.quota,
+		Log:         w.opts.log,
 	})
 	w.close = append(w.close, c.Close)
 	return c
 }
 
-// pace returns how fast manifests are written at a host.
-func (w *wiring) pace(host string) *rate.Limiter {
-	if most := w.opts.file.File.Registries[host].Limits.ManifestWritesPerSecond; most > 0 {
-		return rate.NewLimiter(rate.Limit(most), max(1, min(manifestWritesBurst, int(most))))
-	}
-	if _, isECR := w.registries.Locate(host); isECR {
-		return rate.NewLimiter(manifestWrites, manifestWritesBurst)
-	}
-	return nil
+// quota returns what a host grants in a second.
+func (w *wiring) quota(host string) registry.Quota {
+	return quota(w.registries.Quota(host), w.opts.run.limits.over(w.opts.file.File.Registries[host].Limits))
 }
 
 // throughLibrary moves content through containers/image's own transport instead.
@@ -149,6 +134,12 @@ func (w *wiring) throughLibrary(sources registry.Target, destination library.Opt
 	from, to := library.New(sources, w.judged), library.New(w.target, destination)
 	w.source, w.target = from, to
 	w.close = append(w.close, from.Close, to.Close)
+}
+
+// settings returns how a host is spoken to, with the certificates of a directory where
+// one is named.
+func (o wireOptions) settings(certDir string) func(host string) registry.Settings {
+	return settingsOf(o.file, o.run, certDir)
 }
 
 func (o wireOptions) library(from auth.Provider, settings func(string) registry.Settings) library.Options {

@@ -55,9 +55,10 @@ type TLS struct {
 
 // Limits bounds what is asked of a registry at once. 0 leaves it to the program.
 type Limits struct {
-	Requests                int     `yaml:"requests" min:"1" max:"1000" doc:"Small requests at once."`
-	BlobStreams             int     `yaml:"blobStreams" min:"1" max:"1000" doc:"Blobs that are moved at once."`
-	ManifestWritesPerSecond float64 `yaml:"manifestWritesPerSecond" min:"0" max:"10000" doc:"Manifests written in a second. Private ECR allows 10 by default."`
+	Requests                int     `yaml:"requests" min:"1" max:"1000" doc:"Small requests at once, at most; how many there are adapts to the registry."`
+	BlobStreams             int     `yaml:"blobStreams" min:"1" max:"1000" doc:"Blobs read, and as many written, at once, at most; how many there are adapts to the registry."`
+	ManifestWritesPerSecond float64 `yaml:"manifestWritesPerSecond" min:"0" max:"10000" doc:"Manifests written in a second." default:"for private ECR 9, of the 10 that AWS grants an account and Region"`
+	UploadsPerSecond        float64 `yaml:"uploadsPerSecond" min:"0" max:"10000" doc:"Blob uploads begun in a second." default:"for private ECR 90, of the 100 that AWS grants an account and Region"`
 }
 
 // Discovery says which ECR repositories are searched for resource tags.

@@ -7,7 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"sync"
+	"sync/atomic"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -25,6 +25,7 @@ func (h *host) hasBlob(ctx context.Context, repo ref.Repository, want ref.Descri
 		method: http.MethodHead,
 		repo:   repo,
 		path:   "blobs/" + string(want.Digest),
+		blob:   true,
 		push:   true, // the token of the upload that follows
 		accept: []int{http.StatusOK},
 	}
@@ -50,7 +51,8 @@ func (h *host) openBlob(ctx context.Context, repo ref.Repository, d ref.Digest) 
 	if err := checkDigest(d); err != nil {
 		return nil, 0, err
 	}
-	if err := h.turn(ctx, h.blobReads); err != nil {
+	turn, err := h.turn(ctx, &h.operations.blobReads)
+	if err != nil {
 		return nil, 0, err
 	}
 	ctx, watch := stall.New(ctx)
@@ -63,14 +65,14 @@ func (h *host) openBlob(ctx context.Context, repo ref.Repository, d ref.Digest) 
 	}, http.NoBody, 0)
 	if err != nil {
 		watch.Stop()
-		h.blobReads.Release(1)
+		turn.end(err, 0)
 		return nil, 0, err
 	}
 	watch.Rest()
 	return &blobReader{
 		ReadCloser: watch.Body(resp.Body, h.opts.Stall),
 		of:         repo.Digested(d),
-		release:    sync.OnceFunc(func() { h.blobReads.Release(1) }),
+		turn:       turn,
 	}, resp.ContentLength, nil
 }
 
@@ -79,30 +81,36 @@ func (h *host) openBlob(ctx context.Context, repo ref.Repository, d ref.Digest) 
 // closed.
 type blobReader struct {
 	io.ReadCloser
-	of      ref.Reference
-	release func()
+	of     ref.Reference
+	turn   turn
+	moved  atomic.Int64
+	broken atomic.Bool
 }
 
 func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
+	r.moved.Add(int64(n))
 	if err != nil && !errors.Is(err, io.EOF) {
+		r.broken.Store(true)
 		err = &registry.Error{Op: "read blob from", Side: registry.SideSource, Ref: r.of, Err: err}
 	}
 	return n, err
 }
 
+// Close may be called again, and while a Read is under way.
 func (r *blobReader) Close() error {
-	defer r.release()
+	r.turn.place.leave(outcome{failed: r.broken.Load(), bytes: r.moved.Load()})
 	return r.ReadCloser.Close()
 }
 
 // upload stores the blob that open reads: start opens the upload session beside the
 // source, then one PUT carries the bytes. Whichever fails first ends the other.
-func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descriptor, start sessionOpener, open registry.Opener) error {
-	if err := h.turn(ctx, h.blobWrites); err != nil {
+func (h *host) upload(ctx context.Context, repo ref.Repository, want ref.Descriptor, start sessionOpener, open registry.Opener) (err error) {
+	turn, err := h.turn(ctx, &h.operations.blobWrites)
+	if err != nil {
 		return err
 	}
-	defer h.blobWrites.Release(1)
+	defer func() { turn.endUpload(err, want.Size) }()
 	ctx, watch := stall.New(ctx)
 	defer watch.Stop()
 
@@ -139,6 +147,10 @@ type sessionOpener func(context.Context) (*url.URL, error)
 
 // startUpload opens an upload session and returns where its bytes go.
 func (h *host) startUpload(ctx context.Context, repo ref.Repository) (*url.URL, error) {
+	starts := &h.operations.uploadStarts
+	if err := starts.bucket.wait(ctx); err != nil {
+		return nil, err
+	}
 	started, err := h.exchange(ctx, call{
 		method: http.MethodPost,
 		repo:   repo,
@@ -147,6 +159,7 @@ func (h *host) startUpload(ctx context.Context, repo ref.Repository) (*url.URL, 
 		accept: []int{http.StatusAccepted},
 	}, unread)
 	if err != nil {
+		starts.refused(err)
 		return nil, err
 	}
 	return uploadLocation(started)

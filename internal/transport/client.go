@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -37,13 +36,14 @@ type Options struct {
 	RequestTimeout time.Duration // for one request that carries no blob; 0 means a minute
 	Stall          time.Duration // without a byte moving, for blob streams; 0 means a minute
 
-	SmallRequests int // requests without a blob at once, for a host whose Settings do not say; 0 means 128
-	BlobStreams   int // blobs read at once, and blobs written at once, likewise; 0 means 64
+	// The most that a host is asked at once. How much it is asked indeed adapts to it,
+	// for each kind of request by itself.
+	SmallRequests int // requests without a blob, for a host whose Settings do not say; 0 means 128
+	BlobStreams   int // blobs read, and blobs written, likewise; 0 means 64
 
-	// ManifestWrites paces manifest PUTs on a host: ECR allows 10 a second for an
-	// account and Region. Nil, or a nil answer, means no pacing. It is called once for
-	// each host.
-	ManifestWrites func(host string) *rate.Limiter
+	// Quota returns what a host grants in a second. Nil means that no limits are known. It
+	// is called once for each host.
+	Quota func(host string) registry.Quota
 
 	Log *zap.Logger // nil means no logging
 
@@ -54,9 +54,10 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client talks to registries. It is safe for concurrent use; Close ends it.
 type Client struct {
-	opts  Options
-	mu    sync.Mutex
-	hosts map[string]*host
+	opts   Options
+	quotas quotasByScope
+	mu     sync.Mutex
+	hosts  map[string]*host
 }
 
 // New returns a Client. It does no I/O.
@@ -79,8 +80,8 @@ func New(opts Options) *Client {
 	if opts.BlobStreams == 0 {
 		opts.BlobStreams = 64
 	}
-	if opts.ManifestWrites == nil {
-		opts.ManifestWrites = func(string) *rate.Limiter { return nil }
+	if opts.Quota == nil {
+		opts.Quota = func(string) registry.Quota { return registry.Quota{} }
 	}
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
@@ -105,7 +106,7 @@ func (c *Client) host(name string) (*host, error) {
 	if h, ok := c.hosts[name]; ok {
 		return h, nil
 	}
-	h, err := newHost(name, c.opts)
+	h, err := newHost(name, c.opts, c.quotas.of(name, c.opts.Quota(name)))
 	if err != nil {
 		return nil, err
 	}

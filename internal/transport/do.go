@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
 	orasauth "oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -36,7 +34,7 @@ type call struct {
 	reads  ref.Repository // ask for one that may also pull from this other repository
 	remove bool           // ask for a token that may delete
 	accept []int          // statuses that are success
-	pace   *rate.Limiter  // waited for before each attempt; nil means no pacing
+	blob   bool           // it asks about a blob
 }
 
 // answer is what a call that carries no blob brought.
@@ -55,35 +53,26 @@ const unread = -1
 // Each attempt has the request deadline, which does not run while the attempt waits for
 // its turn. The body of the answer is read whole, at most limit bytes of it.
 func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err error) {
+	op := h.operations.of(c)
 	err = retry.Do(ctx, h.policy(), func(ctx context.Context) error {
-		if c.pace != nil {
-			if err := c.pace.Wait(ctx); err != nil {
-				return causeOf(ctx, err)
-			}
-		}
-		if err := h.turn(ctx, h.smallRequests); err != nil {
+		turn, err := h.turn(ctx, op)
+		if err != nil {
 			return err
 		}
-		defer h.smallRequests.Release(1)
-		var err error
-		a, err = h.exchange(ctx, c, limit)
+		a, err = h.beside(ctx, c, limit)
+		turn.end(err, int64(len(a.body)))
 		return err
 	})
 	return a, err
 }
 
-// turn waits until one more request may be sent: for a place among those of its kind,
-// and for the end of the host's pause. Where it returns no error the place is the
-// caller's to release.
-func (h *host) turn(ctx context.Context, places *semaphore.Weighted) error {
-	if err := places.Acquire(ctx, 1); err != nil {
-		return causeOf(ctx, err)
+// beside sends a call once there is room among all of the host's small requests.
+func (h *host) beside(ctx context.Context, c call, limit int64) (answer, error) {
+	if err := h.operations.together.Acquire(ctx, 1); err != nil {
+		return answer{}, causeOf(ctx, err)
 	}
-	if err := h.pause.wait(ctx); err != nil {
-		places.Release(1)
-		return err
-	}
-	return nil
+	defer h.operations.together.Release(1)
+	return h.exchange(ctx, c, limit)
 }
 
 // errNoAnswer is the cause of a small request's deadline. Like a stalled stream it

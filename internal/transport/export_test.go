@@ -36,3 +36,46 @@ func CatalogPage(host string, page []byte) ([]string, error) {
 	}
 	return names, err
 }
+
+// UploadsAtOnce returns how many blobs may be written to a host at once by now.
+func (c *Client) UploadsAtOnce(name string) int {
+	h, err := c.host(name)
+	if err != nil {
+		return -1
+	}
+	p := h.operations.blobWrites.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limit
+}
+
+// Bucket is a bucket that tests may use.
+type Bucket struct{ *bucket }
+
+// NewBucket returns one that paces to perSecond requests.
+func NewBucket(perSecond float64) Bucket { return Bucket{newBucket(perSecond)} }
+
+// Wait waits for a turn.
+func (b Bucket) Wait(ctx context.Context) error { return b.wait(ctx) }
+
+// Refused is a host's refusal.
+func (b Bucket) Refused() { b.refused() }
+
+// Places are places that tests may use.
+type Places struct{ *places }
+
+// NewPlaces returns places that begin with first, and grow to most.
+func NewPlaces(first, most int) Places { return Places{newPlaces(first, most)} }
+
+// Take takes a place and returns how it is given back.
+func (p Places) Take(ctx context.Context) (leave func(overloaded bool), err error) {
+	place, err := p.take(ctx)
+	return func(overloaded bool) { place.leave(outcome{overloaded: overloaded}) }, err
+}
+
+// State returns how many places are taken, how many wait for one, and how many there are.
+func (p Places) State() (taken, waiting, limit int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken, p.waiting.Len(), p.limit
+}

@@ -229,9 +229,15 @@ func wantKind(t *testing.T, err, want error) {
 
 func put(ctx context.Context, t *testing.T, c *transport.Client, identifier string) error {
 	t.Helper()
-	dst, err := c.OpenDestination(ctx, repo)
+	return putTo(ctx, t, c, repo.Tagged(identifier))
+}
+
+// putTo writes the manifest to any reference.
+func putTo(ctx context.Context, t *testing.T, c *transport.Client, r ref.Reference) error {
+	t.Helper()
+	dst, err := c.OpenDestination(ctx, r.Repository)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	return registry.WriteManifest(ctx, dst, identifier, registry.Manifest{MediaType: manifestType, Raw: raw})
+	return registry.WriteManifest(ctx, dst, r.Identifier(), registry.Manifest{MediaType: manifestType, Raw: raw})
 }

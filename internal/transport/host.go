@@ -13,8 +13,6 @@ import (
 
 	"go.podman.io/image/v5/pkg/tlsclientconfig"
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
 	orasauth "oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -34,16 +32,13 @@ type host struct {
 	tokens *tokens
 	scheme scheme
 
-	smallRequests *semaphore.Weighted
-	blobReads     *semaphore.Weighted
-	blobWrites    *semaphore.Weighted
-	writes        *rate.Limiter // nil means no pacing
-	pause         pause
+	operations operations
+	pause      pause
 
 	noReferrers atomic.Bool // the host has shown that it does not know the referrers API
 }
 
-func newHost(name string, opts Options) (*host, error) {
+func newHost(name string, opts Options, granted quotas) (*host, error) {
 	address := apiAddress(name)
 	settings := opts.Settings(name)
 	opts.SmallRequests = cmp.Or(settings.SmallRequests, opts.SmallRequests)
@@ -53,16 +48,13 @@ func newHost(name string, opts Options) (*host, error) {
 		return nil, err
 	}
 	h := &host{
-		name:          name,
-		address:       address,
-		opts:          opts,
-		log:           opts.Log.With(zap.String("host", name)),
-		http:          &http.Client{CheckRedirect: checkRedirect, Transport: connections},
-		tokens:        newTokens(name, address, opts.Credentials, opts.RequestTimeout),
-		smallRequests: semaphore.NewWeighted(int64(opts.SmallRequests)),
-		blobReads:     semaphore.NewWeighted(int64(opts.BlobStreams)),
-		blobWrites:    semaphore.NewWeighted(int64(opts.BlobStreams)),
-		writes:        opts.ManifestWrites(name),
+		name:       name,
+		address:    address,
+		opts:       opts,
+		log:        opts.Log.With(zap.String("host", name)),
+		http:       &http.Client{CheckRedirect: checkRedirect, Transport: connections},
+		tokens:     newTokens(name, address, opts.Credentials, opts.RequestTimeout),
+		operations: newOperations(opts, granted),
 	}
 	h.scheme.probe = h.probeScheme
 	h.auth = &orasauth.Client{Client: h.http, Header: opts.header(), Cache: h.tokens, Credential: h.tokens.Credential}

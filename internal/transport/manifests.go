@@ -157,7 +157,6 @@ func (h *host) storeManifest(ctx context.Context, repo ref.Repository, identifie
 		// The specification says 201; older Quay said 202. A 200 is what a login page
 		// or a portal answers.
 		accept: []int{http.StatusCreated, http.StatusAccepted},
-		pace:   h.writes,
 	}, unread)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/time/rate"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -308,8 +307,8 @@ func TestManifestWritesArePacedAtEachAttempt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		j := w.serve(host, inTurn(refuse(503, "", ""), refuse(503, "", ""), created))
 		c := w.client(transport.Options{
-			RetryTimes:     2,
-			ManifestWrites: func(string) *rate.Limiter { return rate.NewLimiter(rate.Every(time.Minute), 1) },
+			RetryTimes: 2,
+			Quota:      func(string) registry.Quota { return registry.Quota{ManifestWrites: 1. / 60} },
 		})
 		if err := put(t.Context(), t, c, "1.0"); err != nil {
 			t.Fatal(err)

@@ -73,7 +73,7 @@ func Ours(path string, t Task) (measure.Program, error) {
 	var file strings.Builder
 	fmt.Fprintln(&file, "apiVersion: ecr-mirror-sync.io/v1alpha1")
 	if t.Target.ECR != nil {
-		fmt.Fprintf(&file, "discovery: {enabled: true}\nregistries:\n  %q: {limits: {manifestWritesPerSecond: 10000}}\n", t.Target.Host)
+		fmt.Fprintf(&file, "discovery: {enabled: true}\nregistries:\n  %q: {limits: {manifestWritesPerSecond: 10000, uploadsPerSecond: 10000}}\n", t.Target.Host)
 	} else {
 		fmt.Fprintln(&file, "mirrors:")
 		for _, name := range t.Want.Repositories {
