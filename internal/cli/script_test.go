@@ -162,6 +162,7 @@ func (s *stage) commands() map[string]command {
 		"sign":      s.sign,
 		"referrers": s.referrers,
 		"same-all":  s.sameAll,
+		"ecr-names": s.ecrNames,
 		"template":  s.template,
 		"has":       s.has,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
@@ -60,6 +61,9 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		return nil, err
 	}
 	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil)}
+	if err := w.nameRegistries(); err != nil {
+		return nil, err
+	}
 	upstream, err := w.upstream()
 	if err != nil {
 		return nil, err
@@ -81,6 +85,24 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		w.target = registry.ReadOnly(w.target)
 	}
 	return w, nil
+}
+
+// nameRegistries tells what the file says of ECR's hosts, before anybody searches them.
+func (w *wiring) nameRegistries() error {
+	for _, host := range slices.Sorted(maps.Keys(w.opts.file.File.Registries)) {
+		said := w.opts.file.File.Registries[host].ECR
+		if said == nil {
+			continue
+		}
+		err := w.registries.Name(host, ecr.Location{Account: said.Account, Region: said.Region}, ecr.Access{
+			Role:     ecr.Role{ARN: said.Role, ExternalID: said.ExternalID, SessionName: said.SessionName},
+			Endpoint: said.Endpoint,
+		})
+		if err != nil {
+			return usageErrorf("registries.%s.ecr: %w", host, err)
+		}
+	}
+	return nil
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -182,7 +204,8 @@ func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[str
 
 // search returns what looks for resource tags in one scope.
 func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
-	return ecr.NewFinder(w.session.As(ecr.Role{ARN: s.Role}, s.Account), w.registries, ecr.FinderOptions{
+	role := ecr.Role{ARN: s.Role, ExternalID: s.ExternalID, SessionName: s.SessionName}
+	return ecr.NewFinder(w.session.As(role, s.Account), w.registries, ecr.FinderOptions{
 		Keys:     s.Keys(),
 		Regions:  s.Regions,
 		Prefixes: s.Prefixes,

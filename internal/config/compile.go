@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type compiler struct {
 }
 
 func (c *compiler) compile() {
+	c.registries()
 	names := make(map[string]bool)
 	for i := range c.file.Mirrors {
 		m := &c.file.Mirrors[i]
@@ -45,6 +47,25 @@ func (c *compiler) compile() {
 	c.settings()
 	c.clashes()
 	c.cycles()
+}
+
+// registries notes hosts that are said to be ECR's, and not whose or where.
+func (c *compiler) registries() {
+	for _, host := range slices.Sorted(maps.Keys(c.file.Registries)) {
+		said, path := c.file.Registries[host].ECR, "registries"+label(host, 0)+".ecr"
+		if said == nil {
+			continue
+		}
+		named := ecrHost.FindStringSubmatch(host)
+		switch {
+		case named == nil && (said.Account == "" || said.Region == ""):
+			c.reader.fail(path, quoted(host)+" does not say which registry it is", "account and region")
+		case named != nil && said.Account != "" && !strings.HasPrefix(host, said.Account+"."):
+			c.reader.fail(path+".account", quoted(host)+" is the registry of another account", "no account")
+		case named != nil && said.Region != "" && said.Region != named[1]:
+			c.reader.fail(path+".region", quoted(host)+" is a registry in another Region", "no region")
+		}
+	}
 }
 
 func (c *compiler) mirror(m *Mirror, path string) {

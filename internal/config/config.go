@@ -152,4 +152,5 @@ func (s *Scope) check(r *reader, path string) {
 	if keys := s.Keys(); keys.Image == keys.Tags {
 		r.fail(path, "imageKey and tagKey are the same", "two different resource tags")
 	}
+	checkRole(r, path, s.Role, s.ExternalID, s.SessionName)
 }

@@ -43,6 +43,29 @@ type Registry struct {
 	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them." default:"what the environment offers, such as AWS roles"`
 	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
 	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
+	ECR         *ECR         `yaml:"ecr" doc:"The host is a private ECR registry: which one, where its name does not say, and with which role it is spoken to. docs/ecr.md tells the whole."`
+}
+
+// ECR says how a private ECR registry is spoken to. What the host's name says need not be
+// repeated.
+type ECR struct {
+	Account     string `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry the host is." default:"what the host's name says"`
+	Region      string `yaml:"region" is:"region" doc:"Its Region." default:"what the host's name says"`
+	Role        string `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume for this registry, as upstream and as destination." default:"--role-arn, if that is given"`
+	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
+	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
+	Endpoint    string `yaml:"endpoint" is:"url" doc:"The URL of ECR's API for this registry, such as a VPC endpoint's or an emulator's." default:"AWS's own, or what the AWS configuration says"`
+}
+
+func (e *ECR) check(r *reader, path string) {
+	checkRole(r, path, e.Role, e.ExternalID, e.SessionName)
+}
+
+// checkRole notes what belongs to a role where there is none.
+func checkRole(r *reader, path, role, externalID, sessionName string) {
+	if role == "" && (externalID != "" || sessionName != "") {
+		r.fail(path, "externalId and sessionName belong to a role, and none is given", "role")
+	}
 }
 
 // TLS says how the connection to a registry is secured.
@@ -78,9 +101,13 @@ func (d Discovery) On() bool {
 // A Scope is a part of ECR that is searched for resource tags. The zero Scope is the
 // account and Region of the AWS configuration.
 type Scope struct {
-	Account  string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
-	Regions  []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
-	Role     string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+	Account string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
+	Regions []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
+	Role    string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+
+	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
+	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
+
 	Prefixes []string `yaml:"prefixes" aka:"prefix" is:"pathPrefix" doc:"Only repositories under one of these, by whole path segments." default:"every repository"`
 	ImageKey string   `yaml:"imageKey" aka:"image-key" is:"resourceTagKey" doc:"The resource tag that names the upstream repository." default:"upstream-image"`
 	TagKey   string   `yaml:"tagKey" aka:"tag-key" is:"resourceTagKey" doc:"The resource tag that names the tags to mirror." default:"upstream-tags"`

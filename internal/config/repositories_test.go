@@ -151,3 +151,29 @@ func TestRepositoriesThatCannotDescribeThemselves(t *testing.T) {
 		}
 	}
 }
+
+func TestRolesOfRegistriesAndScopes(t *testing.T) {
+	c := mustLoad(t, head+`registries:
+  r.example.com: {ecr: {account: "111122223333", region: eu-west-1, role: "arn:aws:iam::111122223333:role/m", externalId: "12", sessionName: blue, endpoint: "https://vpce.example.com:8443/x"}}
+  111122223333.dkr.ecr.eu-west-1.amazonaws.com: {ecr: {}}
+discovery: {ecr: [{role: "arn:aws-cn:iam::111122223333:role/m", externalId: tenant-7, sessionName: green}]}
+`)
+	want := &config.ECR{Account: "111122223333", Region: "eu-west-1", Role: "arn:aws:iam::111122223333:role/m", ExternalID: "12", SessionName: "blue", Endpoint: "https://vpce.example.com:8443/x"}
+	if diff := cmp.Diff(want, c.File.Registries["r.example.com"].ECR); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if s := c.File.Discovery.ECR[0]; s.ExternalID != "tenant-7" || s.SessionName != "green" {
+		t.Errorf("%+v", s)
+	}
+	for _, test := range []struct{ ecr, problem string }{
+		{"{account: \"111122223333\"}", "does not say which registry it is"},
+		{"{account: \"1\", region: eu-west-1}", "is not an account"},
+		{"{account: \"111122223333\", region: eu-west-1, externalId: tenant}", "belong to a role"},
+		{"{account: \"111122223333\", region: eu-west-1, endpoint: vpce.example.com}", "is not a URL"},
+		{"{account: \"111122223333\", region: eu-west-1, role: 'arn:aws:iam::111122223333:role/m', sessionName: 'a b'}", "is not a session name"},
+	} {
+		if _, err := load(head + "registries: {r.example.com: {ecr: " + test.ecr + "}}\n"); err == nil || !strings.Contains(err.Error(), test.problem) {
+			t.Errorf("%s: %v", test.ecr, err)
+		}
+	}
+}

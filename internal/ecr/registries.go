@@ -1,6 +1,7 @@
 package ecr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,13 +19,15 @@ import (
 
 // Registries knows which registry hosts are ECR's, and through which session each is
 // spoken to: its password, and what the API says of it, come from there. A host is known
-// by its name, or because ECR itself named it (Learn), as an emulator's is. Registries is
+// by its name, or because ECR itself named it (Learn), as an emulator's is, or an operator
+// did (Name). Registries is
 // safe for concurrent use.
 type Registries struct {
 	session *Session // for registries that are no other session's
 	now     func() time.Time
 
 	mu       sync.Mutex
+	named    map[string]site       // by host, as an operator said
 	learned  map[string][]site     // by host; more than one where a host stands for several registries
 	sessions map[Location]*Session // of the registries that were claimed or learned
 	tokens   map[opener]*token
@@ -54,7 +57,7 @@ func NewRegistries(session *Session, now func() time.Time) *Registries {
 	if now == nil {
 		now = time.Now
 	}
-	return &Registries{session: session, now: now, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
+	return &Registries{session: session, now: now, named: map[string]site{}, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
 }
 
 // Learn records that host is a private registry, because ECR said so to a session in a
@@ -80,6 +83,25 @@ func (r *Registries) Learn(host string, at Location, through *Session) {
 		return
 	}
 	r.learned[host] = append(known, this)
+}
+
+// Name records what an operator says of a host: that it is the private registry of an
+// account in a Region, and how that is spoken to. Where at is zero, the host's own name says
+// it. It goes before all that Learn is told, and before the sessions of every Finder that is
+// made later; whatever else a host stands for, an operator knows which is meant.
+func (r *Registries) Name(host string, at Location, access Access) error {
+	if parsed, ok := ParseHost(host); ok {
+		at = Location{Account: cmp.Or(at.Account, parsed.Account), Region: cmp.Or(at.Region, parsed.Region)}
+	}
+	if at.Account == "" || at.Region == "" {
+		return fmt.Errorf("%s does not look like a host of ECR: its account and Region have to be named", host)
+	}
+	session := r.session.through(access, at.Account)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.named[host] = site{Location: at, session: session}
+	r.first(at, session)
+	return nil
 }
 
 // claim makes session the one for a registry, unless another is. It does not matter then
@@ -138,6 +160,9 @@ func (r *Registries) private(host string) (site, error) {
 func (r *Registries) sites(host string) []site {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if said, ok := r.named[host]; ok {
+		return []site{said}
+	}
 	if known := r.learned[host]; len(known) > 0 {
 		return slices.Clone(known)
 	}
