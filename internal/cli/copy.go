@@ -290,7 +290,9 @@ func underPrefix(prefix string, src ref.Repository) string {
 // know finds out whether host, which does not look like ECR's, is the registry that ECR's
 // own endpoint names for a Region, as an emulator's is.
 func (w *wiring) know(ctx context.Context, host, region string) error {
-	if _, known := w.registries.Locate(host); known || w.session.Endpoint() == "" {
+	_, known := w.registries.Locate(host)
+	_, public := w.registries.Public(host)
+	if known || public || w.session.Endpoint() == "" {
 		return nil
 	}
 	_, err := w.registries.Host(ctx, region)

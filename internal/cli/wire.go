@@ -94,10 +94,15 @@ func (w *wiring) nameRegistries() error {
 		if said == nil {
 			continue
 		}
-		err := w.registries.Name(host, ecr.Location{Account: said.Account, Region: said.Region}, ecr.Access{
+		access := ecr.Access{
 			Role:     ecr.Role{ARN: said.Role, ExternalID: said.ExternalID, SessionName: said.SessionName},
 			Endpoint: said.Endpoint,
-		})
+		}
+		if said.Public || ecr.IsPublicHost(host) {
+			w.registries.NamePublic(host, access)
+			continue
+		}
+		err := w.registries.Name(host, ecr.Location{Account: said.Account, Region: said.Region}, access)
 		if err != nil {
 			return usageErrorf("registries.%s.ecr: %w", host, err)
 		}
@@ -113,7 +118,7 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	}
 	var machine auth.Chain
 	if w.opts.passwords {
-		machine = append(machine, w.registries)
+		machine = append(machine, w.registries.Reading())
 	}
 	if w.opts.named && !w.opts.upstream.file {
 		machine = append(machine, auth.DefaultFiles())

@@ -53,7 +53,7 @@ func (c *compiler) compile() {
 func (c *compiler) registries() {
 	for _, host := range slices.Sorted(maps.Keys(c.file.Registries)) {
 		said, path := c.file.Registries[host].ECR, "registries"+label(host, 0)+".ecr"
-		if said == nil {
+		if said == nil || said.Public || isPublicECR(host) {
 			continue
 		}
 		named := ecrHost.FindStringSubmatch(host)

@@ -43,10 +43,10 @@ type Registry struct {
 	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them." default:"what the environment offers, such as AWS roles"`
 	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
 	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
-	ECR         *ECR         `yaml:"ecr" doc:"The host is a private ECR registry: which one, where its name does not say, and with which role it is spoken to. docs/ecr.md tells the whole."`
+	ECR         *ECR         `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
 }
 
-// ECR says how a private ECR registry is spoken to. What the host's name says need not be
+// ECR says how a registry of ECR is spoken to. What the host's name says need not be
 // repeated.
 type ECR struct {
 	Account     string `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry the host is." default:"what the host's name says"`
@@ -55,9 +55,13 @@ type ECR struct {
 	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
 	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
 	Endpoint    string `yaml:"endpoint" is:"url" doc:"The URL of ECR's API for this registry, such as a VPC endpoint's or an emulator's." default:"AWS's own, or what the AWS configuration says"`
+	Public      bool   `yaml:"public" doc:"The host is ECR Public, as an emulator's is; public.ecr.aws always is." default:"false"`
 }
 
 func (e *ECR) check(r *reader, path string) {
+	if e.Public && (e.Account != "" || e.Region != "") {
+		r.fail(path, "ECR Public is one for all accounts and Regions", "public alone, or account and region")
+	}
 	checkRole(r, path, e.Role, e.ExternalID, e.SessionName)
 }
 

@@ -67,6 +67,9 @@ const dockerHub = "docker.io"
 // ecrHost is the form of a private registry's host, in every partition.
 var ecrHost = regexp.MustCompile(`^[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.`)
 
+// isPublicECR reports whether a host is ECR Public's, by either of its names.
+func isPublicECR(host string) bool { return host == "public.ecr.aws" || host == "ecr-public.aws.com" }
+
 // lister returns how the registry is listed, whether that is written or not.
 func (f From) lister() Lister {
 	switch {
@@ -74,7 +77,7 @@ func (f From) lister() Lister {
 		return Lister(f.Lister)
 	case ecrHost.MatchString(f.Registry):
 		return ListECR
-	case f.Registry == "public.ecr.aws":
+	case isPublicECR(f.Registry):
 		return ListECRPublic
 	}
 	return ListCatalog

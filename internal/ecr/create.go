@@ -54,15 +54,19 @@ func quotaReached(err error) bool {
 	return ok && e.code == "LimitExceededException"
 }
 
-// CanCreateRepository is true for private ECR, and for others as they say.
+// CanCreateRepository is true for ECR, private and public, and for others as they say.
 func (t *Target) CanCreateRepository(repo ref.Repository) bool {
 	_, private := t.registries.Locate(repo.Host)
-	return private || registry.CanCreateRepository(t.Target, repo)
+	_, public := t.registries.Public(repo.Host)
+	return private || public || registry.CanCreateRepository(t.Target, repo)
 }
 
-// CreateRepository makes a private repository. Its settings come with the one call that
+// CreateRepository makes a repository. A private one's settings come with the one call that
 // makes it, but for the policies, which ECR takes afterwards only.
 func (t *Target) CreateRepository(ctx context.Context, repo ref.Repository, settings provision.Settings) (created bool, err error) {
+	if session, public := t.registries.Public(repo.Host); public {
+		return t.createPublic(ctx, session, repo, settings)
+	}
 	at, private, err := t.registries.one(repo.Host)
 	if err != nil {
 		return false, err

@@ -57,3 +57,34 @@ func TestNameWithAnEndpoint(t *testing.T) {
 		t.Error("a host without a Region was taken")
 	}
 }
+
+// ECR Public is written to with the password of us-east-1, whatever Region is meant
+// otherwise. It is read without any, unless an operator named it.
+func TestPublicPasswords(t *testing.T) {
+	for host, at := range map[string]string{"public.ecr.aws": "us-east-1", "ecr-public.aws.com": "us-east-1"} {
+		server := ecrlocaltest.Start(t)
+		_, registries := connect(t, server.URL, ecr.Options{})
+		reading := registries.Reading()
+		if cred, err := reading.Credential(t.Context(), host); err != nil || !cred.Anonymous() {
+			t.Errorf("%s is read with %v, %v", host, cred, err)
+		}
+		wantRequests(t, server, getToken, 0)
+		for range 2 {
+			password(t, registries, host)
+		}
+		wantRequests(t, server, getToken, 1)
+		registries.NamePublic(host, ecr.Access{})
+		if cred, err := reading.Credential(t.Context(), host); err != nil || cred.Anonymous() {
+			t.Errorf("%s was named, and is read with %v, %v", host, cred, err)
+		}
+		registries.Refused(host, password(t, registries, host))
+		wantRequests(t, server, getToken, 1)
+		password(t, registries, host)
+		wantRequests(t, server, getToken, 2)
+		for _, e := range server.Journal() {
+			if e.Region != "public" && e.Region != at {
+				t.Errorf("%s went to %s", e.Op, e.Region)
+			}
+		}
+	}
+}

@@ -28,6 +28,7 @@ type Registries struct {
 
 	mu       sync.Mutex
 	named    map[string]site       // by host, as an operator said
+	public   map[string]*Session   // hosts of ECR Public that an operator named
 	learned  map[string][]site     // by host; more than one where a host stands for several registries
 	sessions map[Location]*Session // of the registries that were claimed or learned
 	tokens   map[opener]*token
@@ -47,6 +48,7 @@ func (s site) clients() *regional { return s.session.in(s.Region) }
 type opener struct {
 	session *Session
 	region  string
+	public  bool
 }
 
 var _ auth.Provider = (*Registries)(nil)
@@ -57,7 +59,7 @@ func NewRegistries(session *Session, now func() time.Time) *Registries {
 	if now == nil {
 		now = time.Now
 	}
-	return &Registries{session: session, now: now, named: map[string]site{}, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
+	return &Registries{session: session, now: now, named: map[string]site{}, public: map[string]*Session{}, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
 }
 
 // Learn records that host is a private registry, because ECR said so to a session in a
@@ -163,6 +165,9 @@ func (r *Registries) sites(host string) []site {
 	if said, ok := r.named[host]; ok {
 		return []site{said}
 	}
+	if _, public := r.public[host]; public {
+		return nil
+	}
 	if known := r.learned[host]; len(known) > 0 {
 		return slices.Clone(known)
 	}
@@ -176,10 +181,15 @@ func (r *Registries) sites(host string) []site {
 	return []site{{at, r.session}}
 }
 
-// Credential returns the password of a private registry, and nothing for other hosts.
+// Credential returns the password of a private registry or of ECR Public, and nothing for
+// other hosts.
 // A password is fetched when it is first needed, and again when half of its life is
 // over; if that fails while the old one still is good, the old one serves.
 func (r *Registries) Credential(ctx context.Context, host string) (auth.Credential, error) {
+	if session, public := r.Public(host); public {
+		held, err := r.publicToken(session).get(ctx)
+		return held.cred, err
+	}
 	at, private, err := r.one(host)
 	if err != nil || !private {
 		return auth.Credential{}, err
@@ -190,6 +200,9 @@ func (r *Registries) Credential(ctx context.Context, host string) (auth.Credenti
 
 // Refused drops the password that opens host, unless it is a newer one by now.
 func (r *Registries) Refused(host string, c auth.Credential) {
+	if session, public := r.Public(host); public {
+		r.publicToken(session).drop(c)
+	}
 	for _, at := range r.sites(host) {
 		r.token(at.session, at.Region).drop(c)
 	}
@@ -239,12 +252,20 @@ func (r *Registries) Mutability(ctx context.Context, repo ref.Repository) (disco
 
 // token returns the one token with which a session opens registries of a Region.
 func (r *Registries) token(session *Session, region string) *token {
+	return r.tokenOf(opener{session: session, region: region})
+}
+
+// publicToken returns the one token with which a session opens ECR Public.
+func (r *Registries) publicToken(session *Session) *token {
+	return r.tokenOf(opener{session: session, region: publicRegion, public: true})
+}
+
+func (r *Registries) tokenOf(key opener) *token {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := opener{session, region}
 	t, ok := r.tokens[key]
 	if !ok {
-		t = &token{session: session, region: region, now: r.now}
+		t = &token{session: key.session, region: key.region, public: key.public, now: r.now}
 		r.tokens[key] = t
 	}
 	return t

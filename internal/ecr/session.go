@@ -59,11 +59,13 @@ type Session struct {
 	api    string // where ECR's API is, "" for where base says
 	log    *zap.Logger
 
-	asking singleflight.Group // for account
+	asking        singleflight.Group // for account
+	askingAliases singleflight.Group
 
 	mu      sync.Mutex
 	regions map[string]*regional
 	account string             // the caller's, once asked for
+	aliases []string           // of the caller's public registry, once asked for
 	others  map[scope]*Session // what As has returned
 }
 
@@ -223,7 +225,7 @@ func (s *Session) in(region string) *regional {
 	r := &regional{
 		region:  region,
 		ecr:     ecr.NewFromConfig(cfg, s.atAPI),
-		public:  ecrpublic.NewFromConfig(cfg),
+		public:  ecrpublic.NewFromConfig(cfg, s.atPublicAPI),
 		tagging: tagging.NewFromConfig(cfg),
 		sts:     sts.NewFromConfig(cfg),
 	}
@@ -233,6 +235,12 @@ func (s *Session) in(region string) *regional {
 
 // atAPI sends calls to the session's own endpoint, where it has one.
 func (s *Session) atAPI(o *ecr.Options) {
+	if s.api != "" {
+		o.BaseEndpoint = &s.api
+	}
+}
+
+func (s *Session) atPublicAPI(o *ecrpublic.Options) {
 	if s.api != "" {
 		o.BaseEndpoint = &s.api
 	}
