@@ -84,7 +84,9 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 	}
 	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
-		c.log.Debug("planned", zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
+		if line := c.log.Check(zap.DebugLevel, "planned"); line != nil {
+			line.Write(zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
+		}
 	}
 	if c.run.dryRun {
 		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), changesMatter)

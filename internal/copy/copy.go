@@ -3,8 +3,9 @@
 //
 // The order is what keeps the first promise, that a tag always resolves to a complete
 // image: blobs before the manifest that names them, children before their index, all
-// of it by digest; then the tag, in one request; then the tag is read back and its
-// bytes are hashed. Whatever fails in between, the tag still is what it was.
+// of it by digest; then the root, under its tag and in one request (docs/adr/0010); then
+// the tag is read back and its bytes are hashed. Whatever fails in between, the tag still
+// is what it was.
 //
 // The walk is this package's own, over containers/image's ImageSource and
 // ImageDestination (docs/adr/0001 says why); it knows no registry and no HTTP.
@@ -37,10 +38,23 @@ type Options struct {
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Seen             Seen
 	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
 }
+
+// Seen is what planning has seen of the destinations, so that it need not be asked again.
+// The zero Seen is of a plan that nobody knows the age of.
+type Seen struct {
+	At time.Time // when it began to look
+}
+
+// freshFor is how long after the plan has seen a tag nobody is expected to have changed
+// it. It saves a request, and not the look just before the tag is written.
+const freshFor = time.Minute
+
+func (s Seen) fresh() bool { return time.Since(s.At) < freshFor }
 
 // blobsAtOnce bounds the blobs that a run has under way. Measured, more than this
 // brings nothing, and it keeps memory at a few MiB whatever the images weigh.
@@ -74,6 +88,7 @@ type Copier struct {
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
 	cosigned  flights[referral, plan.Referrers]
+	vacancies vacancies
 	mounts    *mounts
 	spool     *spool
 
@@ -138,6 +153,7 @@ func (c *Copier) Close() error {
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
 	c.failed.Store(int64(p.Count(plan.Failed)))
+	c.vacancies.expect(p)
 	if c.opts.Spool.Limit > 0 {
 		c.spool.expect(needsOf(ctx, c.library, p))
 	}
@@ -240,8 +256,8 @@ func pending(ctx context.Context, a plan.Action) plan.Result {
 	return plan.Result{Action: a, Status: plan.Pending, Reason: "not done: " + context.Cause(ctx).Error(), Err: context.Cause(ctx)}
 }
 
-// copyThenTag is the two phases: everything below the tag goes to the destination by
-// digest, and then the tag. It reports whether the tag had to be written.
+// copyThenTag is the two phases: everything below the root goes to the destination by
+// digest, and then the root under its tag. It reports whether the tag had to be written.
 func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, referrers plan.Referrers, err error) {
 	j := &job{copier: c, action: a, origin: c.places.Source(a), target: c.places.Target(a), moved: moved}
 	root, err := Root(ctx, c.library, j.origin, a)
@@ -254,9 +270,10 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 	if j.dst, err = c.destination(ctx, a); err != nil {
 		return false, referrers, err
 	}
-	// Asked for now, what may not be written costs no bytes.
-	if needed, err := j.needsTag(ctx); err != nil || !needed {
-		return false, referrers, err
+	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
+		if needed, err := j.needsTag(ctx); err != nil || !needed {
+			return false, referrers, err
+		}
 	}
 	if err := c.repository(ctx, a); err != nil {
 		return false, referrers, err
@@ -264,7 +281,7 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 	if referrers, err = j.content(ctx, root); err != nil {
 		return false, referrers, notMade(a, err)
 	}
-	wrote, err = j.tag(ctx, root.Manifest)
+	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err
 }
 

@@ -403,13 +403,55 @@ func TestChangedBefore(t *testing.T) {
 	}
 }
 
+// Of a plan that was made a moment ago each tag is looked at once, just before it is
+// written; of an older one also before its content is brought. In both cases a tag that
+// is no longer what the plan saw is left alone, and one that another run has brought is
+// not written again.
+func TestLooks(t *testing.T) {
+	planned, theirs, node := image("planned", amd64), image("theirs", amd64), image("x", amd64)
+	for name, test := range map[string]struct {
+		seen  copy.Seen
+		looks int
+	}{
+		"of a plan just made":  {copy.Seen{At: time.Now()}, 1},
+		"of an old plan":       {copy.Seen{At: time.Now().Add(-time.Hour)}, 2},
+		"of a plan of any age": {copy.Seen{}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, distribution(t), distribution(t), nil)
+			w.push(w.up, "team/app", "1", node)
+			w.push(w.down, "team/app", "theirs", theirs)
+			w.push(w.down, "team/app", "brought", node)
+			actions := []plan.Action{
+				w.action("team/app", "new", node), w.action("team/app", "theirs", node), w.action("team/app", "brought", node),
+				update(w.action("team/app", "gone", node), planned),
+			}
+			results := w.run(t.Context(), copy.Options{Seen: test.seen}, actions...)
+			expect(t, results[0], plan.Copied)
+			expect(t, results[1], plan.StaysBlocked, "changed meanwhile")
+			expect(t, results[2], plan.StaysInSync, "another run")
+			expect(t, results[3], plan.StaysBlocked, "changed meanwhile")
+			if got := count(w.down, "manifest-head", "new"); got != test.looks {
+				t.Errorf("the new tag was looked at %d times, want %d", got, test.looks)
+			}
+			for _, tag := range []string{"theirs", "brought", "gone"} {
+				if got := count(w.down, "manifest-put", tag); got != 0 {
+					t.Errorf("%s was written %d times", tag, got)
+				}
+			}
+			w.judge("new", node)
+		})
+	}
+}
+
 // A tag that changes while the content is on its way is seen by the second look.
 func TestChangedWhileCopying(t *testing.T) {
 	t.Parallel()
 	down := distribution(t)
 	theirs, node := image("theirs", amd64), image("x", amd64)
 	front := between(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+string(node.Digest())) {
+		if r.Method == http.MethodPut && r.URL.Query().Get("digest") == string(node.Blobs[1].Digest()) {
 			push(t, down, "team/app", "1", theirs)
 		}
 		next.ServeHTTP(w, r)
@@ -450,38 +492,66 @@ func TestImmutableRace(t *testing.T) {
 	}
 }
 
-// Garbage collection took a layer between its upload and the manifest that names it.
-// The registry refuses the manifest, and what it lacks is brought once more.
+// Garbage collection took a layer between its upload and the manifest that names it, or
+// the index above that. The registry refuses what it is sent, and what it lacks is brought
+// once more.
 func TestLostLayerIsBroughtAgain(t *testing.T) {
-	t.Parallel()
 	node := imagetest.Index(image("x", amd64), image("x", arm64))
-	layer, down := layerOf(node), distribution(t)
-	var collect sync.Once
-	front := between(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		collected := false
-		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+string(node.Digest())) {
-			collect.Do(func() {
-				gc := httptest.NewRequestWithContext(context.Background(), http.MethodDelete, "/v2/team/app/blobs/"+layer, http.NoBody)
-				if answer := perform(gc, next); answer.Code != http.StatusAccepted {
-					t.Errorf("deleting the layer: %d %s", answer.Code, answer.Body)
+	for name, sent := range map[string]string{"before the image": childOf(node), "before the index": "1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			layer, down := layerOf(node), distribution(t)
+			var gc sync.Once
+			front := between(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sent) {
+					collected := false
+					gc.Do(func() { collected = collect(t, next, layer) })
+					if collected {
+						w.WriteHeader(http.StatusNotFound)
+						_, _ = io.WriteString(w, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}`)
+						return
+					}
 				}
-				collected = true
+				next.ServeHTTP(w, r)
 			})
-		}
-		if collected {
-			w.WriteHeader(http.StatusNotFound)
-			_, _ = io.WriteString(w, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}`)
-			return
-		}
-		next.ServeHTTP(w, r)
+			w := newWorld(t, distribution(t), front, nil)
+			w.push(w.up, "team/app", "1", node)
+			expect(t, w.run(t.Context(), copy.Options{}, w.action("team/app", "1", node))[0], plan.Copied)
+			if got := down.wrote(layer); got != 2 {
+				t.Errorf("the layer was uploaded %d times", got)
+			}
+			w.judge("1", node)
+		})
+	}
+}
+
+// collect removes a blob from team/app, as garbage collection would.
+func collect(t *testing.T, registry http.Handler, digest string) bool {
+	t.Helper()
+	gc := httptest.NewRequestWithContext(context.Background(), http.MethodDelete, "/v2/team/app/blobs/"+digest, http.NoBody)
+	answer := perform(gc, registry)
+	if answer.Code != http.StatusAccepted {
+		t.Errorf("deleting the layer: %d %s", answer.Code, answer.Body)
+	}
+	return true
+}
+
+// While the root is brought once more, somebody writes its tag. It is looked at again
+// before the second attempt.
+func TestChangedWhileBroughtAgain(t *testing.T) {
+	t.Parallel()
+	down, theirs, node := distribution(t), image("theirs", amd64), image("x", amd64)
+	front := onTagPut(t, down, "1", func(w http.ResponseWriter, _ *http.Request, next http.Handler) {
+		collect(t, next, string(node.Blobs[1].Digest()))
+		push(t, down, "team/app", "1", theirs)
+		w.WriteHeader(http.StatusBadRequest)
 	})
 	w := newWorld(t, distribution(t), front, nil)
 	w.push(w.up, "team/app", "1", node)
-	expect(t, w.run(t.Context(), copy.Options{}, w.action("team/app", "1", node))[0], plan.Copied)
-	if got := down.wrote(layer); got != 2 {
-		t.Errorf("the layer was uploaded %d times", got)
+	expect(t, w.run(t.Context(), copy.Options{}, w.action("team/app", "1", node))[0], plan.StaysBlocked, "changed meanwhile")
+	if got := w.walk(down, "team/app", "1"); got.Root != theirs.Digest() {
+		t.Errorf("the tag is %s", got.Root)
 	}
-	w.judge("1", node)
 }
 
 // A manifest that a registry does not like is refused twice and no more.
@@ -491,7 +561,7 @@ func TestRefusedManifest(t *testing.T) {
 	w.push(w.up, "team/app", "1", node)
 	w.down.server.FailNext("manifest-put", 100, ecrlocal.Fault{Status: http.StatusBadRequest, Code: "MANIFEST_INVALID", Message: "no artifacts here"})
 	result := w.run(t.Context(), copy.Options{RetryTimes: 3}, w.action("team/app", "1", node))[0]
-	expect(t, result, plan.HasFailed, "write manifest to destination", "no artifacts here")
+	expect(t, result, plan.HasFailed, "write tag to destination", "no artifacts here")
 	if got := count(w.down, "manifest-put"); got != 2 {
 		t.Errorf("it was sent %d times", got)
 	}

@@ -27,13 +27,12 @@ type job struct {
 	read   atomic.Int64 // manifests of referrers
 }
 
-// content brings everything below the tag: the image, and beside it what refers to it.
+// content brings everything that has to be there before the tag: what the root names,
+// and beside it what refers to the image. The root itself comes with its tag. Only where
+// something refers to it, or an index names it, is it written by its digest before.
 func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		_, err := j.node(ctx, root)
-		return err
-	})
+	g.Go(func() error { return j.below(ctx, root) })
 	if j.action.Mirror.Options.Referrers {
 		g.Go(func() (err error) {
 			referrers, err = j.referrers(ctx, root)
@@ -54,7 +53,10 @@ func (j *job) node(ctx context.Context, n *Node) (listed bool, err error) {
 		}
 		listed, err := j.write(ctx, n)
 		if lacksContent(err) {
-			listed, err = j.again(ctx, n, err)
+			if err := j.belowAgain(ctx, n, err); err != nil {
+				return false, err
+			}
+			listed, err = j.write(ctx, n)
 		}
 		return listed, err
 	})
@@ -90,15 +92,18 @@ func (j *job) write(ctx context.Context, n *Node) (listed bool, err error) {
 }
 
 // lacksContent reports whether a refusal of a manifest may mean that the registry has
-// not got what it names: some say 404, some 400.
+// not got what it names: some say 404, some 400. Of a tag that is immutable it says
+// nothing.
 func lacksContent(err error) bool {
-	return errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrPermanent)
+	return !errors.Is(err, failure.ErrImmutable) && (errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrRefused))
 }
 
-// again writes n once more after looking anew for everything it names. Garbage
-// collectors delete untagged content, also what a run found, or brought, a moment ago.
-func (j *job) again(ctx context.Context, n *Node, refusal error) (listed bool, err error) {
+// belowAgain looks anew for everything that a refused manifest names, and brings what is
+// lacking. Garbage collectors delete untagged content, also what a run found, or brought,
+// a moment ago.
+func (j *job) belowAgain(ctx context.Context, n *Node, refusal error) error {
 	j.copier.log.Warn("manifest refused, looking for what it names again", zap.Stringer("destination", j.action.To), zap.Error(refusal))
+	j.copier.vacancies.doubt(j.action.To.Repository)
 	for node := range n.all() {
 		if node != n {
 			j.copier.nodesDone.forgetLanded(j.contentOf(node))
@@ -107,10 +112,7 @@ func (j *job) again(ctx context.Context, n *Node, refusal error) (listed bool, e
 			j.copier.blobsDone.forgetLanded(j.contentOfBlob(b.Descriptor))
 		}
 	}
-	if err := j.below(ctx, n); err != nil {
-		return false, err
-	}
-	return j.write(ctx, n)
+	return j.below(ctx, n)
 }
 
 func (j *job) contentOf(n *Node) content {

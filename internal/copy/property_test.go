@@ -46,8 +46,8 @@ func drawNode(t *rapid.T, made []imagetest.Node) imagetest.Node {
 }
 
 // Whatever the images are, and whatever they share: each tag arrives equal to upstream's
-// byte for byte, each blob is read and uploaded once, each manifest is written once, and
-// a second run writes nothing.
+// byte for byte, each blob is read and uploaded once, each root is written once for each of
+// its tags and each manifest below once, and a second run writes nothing.
 func TestAnyImagesArrive(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, distribution(t), distribution(t), nil)
@@ -79,10 +79,20 @@ func TestAnyImagesArrive(t *testing.T) {
 				r.Fatalf("%s is %s: %s", result.Action.To, result.Status, result.Reason)
 			}
 		}
-		for _, node := range tags {
+		for tag, node := range tags {
+			if got := w.down.wrote(tag); got != 1 {
+				r.Fatalf("tag %s was written %d times", tag, got)
+			}
 			for m := range node.All() {
-				if got := w.down.wrote(string(m.Digest())); got != 1 {
-					r.Fatalf("manifest %s was written %d times", m.Digest(), got)
+				least, most := 1, 1
+				if tagged(tags, m) {
+					least = 0 // it came with its tag
+					if !named(tags, m) {
+						most = 0
+					}
+				}
+				if got := w.down.wrote(string(m.Digest())); got < least || got > most {
+					r.Fatalf("manifest %s was written %d times by its digest, and %d to %d are right", m.Digest(), got, least, most)
 				}
 			}
 			for _, b := range node.AllBlobs() {
@@ -108,6 +118,28 @@ func TestAnyImagesArrive(t *testing.T) {
 			}
 		}
 	})
+}
+
+// tagged reports whether one of the tags points at m.
+func tagged(tags map[string]imagetest.Node, m imagetest.Node) bool {
+	for _, root := range tags {
+		if root.Digest() == m.Digest() {
+			return true
+		}
+	}
+	return false
+}
+
+// named reports whether one of the tagged images is an index with m in it.
+func named(tags map[string]imagetest.Node, m imagetest.Node) bool {
+	for _, root := range tags {
+		for below := range root.All() {
+			if below.Digest() == m.Digest() && root.Digest() != m.Digest() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Whatever refers to what, of an image, its children and their referrers: all of it

@@ -62,20 +62,41 @@ func (j *job) needsTag(ctx context.Context) (bool, error) {
 	return false, &ChangedMeanwhile{Tag: a.To, Was: a.Have, IsNow: now.Digest}
 }
 
-// tag is the second phase: with all content in place it lets the tag point at it, and
-// reads back what the tag then says. It reports whether it had to.
-func (j *job) tag(ctx context.Context, root registry.Manifest) (wrote bool, err error) {
-	if needed, err := j.needsTag(ctx); err != nil || !needed {
-		return false, err
-	}
-	err = registry.WriteManifest(ctx, j.dst, j.action.To.Tag, root)
-	if err != nil {
+// tag is the second phase: with all that the root names in place it writes the root under
+// its tag, and reads back what the tag then says. It reports whether it had to. A root
+// that is refused for want of what it names is sent a second time at most.
+func (j *job) tag(ctx context.Context, root *Node) (wrote bool, err error) {
+	for again := true; ; again = false {
+		if needed, err := j.needsTag(ctx); err != nil || !needed {
+			return false, err
+		}
+		err := registry.WriteManifest(ctx, j.dst, j.action.To.Tag, root.Manifest)
+		if err == nil {
+			j.stored(root)
+			return true, j.settle(ctx, nil)
+		}
 		err = j.tagError("write tag to", err)
-		if failure.Final(err) && !errors.Is(err, failure.ErrImmutable) {
-			return false, err // refused, and never sent twice
+		switch {
+		case again && lacksContent(err):
+			if err := j.belowAgain(ctx, root, err); err != nil {
+				return false, err
+			}
+		case failure.Final(err) && !errors.Is(err, failure.ErrImmutable):
+			return false, err // refused
+		default:
+			return true, j.settle(ctx, err)
 		}
 	}
-	return true, j.settle(ctx, err)
+}
+
+// stored notes that the root is at the destination, for images that it is a part of. Of a
+// root that is about another image nobody has said whether the registry lists it, which
+// is for who needs to know to ask.
+func (j *job) stored(root *Node) {
+	j.copier.mounts.named(j.action.To.Repository, root)
+	if root.Subject == "" {
+		j.copier.nodesDone.settle(j.contentOf(root), false)
+	}
 }
 
 // settle finds out what came of writing the tag. Neither side of the answer is to be

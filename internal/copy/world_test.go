@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
@@ -269,7 +270,8 @@ func (w *world) action(repo, tag string, node imagetest.Node) plan.Action {
 	from.Digest = node.Digest()
 	return plan.Action{
 		Verb: plan.Copy, From: from, Want: node.Digest(), Reason: "missing at destination",
-		To: ref.Repository{Host: w.down.host, Path: repo}.Tagged(tag),
+		To:     ref.Repository{Host: w.down.host, Path: repo}.Tagged(tag),
+		Mirror: &discover.Mirror{},
 	}
 }
 

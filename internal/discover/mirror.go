@@ -12,7 +12,8 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
-// A Mirror is one rule. It is a value: nothing changes it after discovery.
+// A Mirror is one rule. Nothing changes it once a run has begun to follow it: all
+// that is planned for it points to the one value.
 type Mirror struct {
 	// Name is what a person calls the mirror when they choose some of several: the name
 	// in the file, or the repository's own where resource tags describe it. Several

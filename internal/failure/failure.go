@@ -5,7 +5,10 @@
 // original in the chain. Everyone else asks with errors.Is and never reads error texts.
 package failure
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The kinds.
 var (
@@ -23,6 +26,9 @@ var (
 	// ErrPermanent marks a failure that trying again cannot mend, such as a request
 	// the registry found malformed.
 	ErrPermanent = errors.New("permanent failure")
+	// ErrRefused is an ErrPermanent of a registry that has looked at what it was sent,
+	// such as a manifest that names what the registry has not got.
+	ErrRefused = fmt.Errorf("refused: %w", ErrPermanent)
 	// ErrCorrupt means that bytes did not have the digest or size they were asked for by.
 	ErrCorrupt = errors.New("content does not match its digest")
 	// ErrStalled means that no byte moved for as long as the watchdog allows.

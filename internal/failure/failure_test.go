@@ -21,6 +21,7 @@ func TestKinds(t *testing.T) {
 		{failure.ErrStalled, false, false},
 		{fmt.Errorf("%w: %w", failure.ErrExpired, failure.ErrDenied), false, true},
 		{failure.ErrPermanent, true, false},
+		{failure.ErrRefused, true, false},
 		{failure.ErrReadOnly, true, false},
 		{failure.ErrNotFound, true, true},
 		{failure.ErrDenied, true, true},

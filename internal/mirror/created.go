@@ -28,14 +28,11 @@ const (
 // config.
 type dater struct {
 	runner *Runner
-	mirror discover.Mirror
+	mirror *discover.Mirror
 	src    registry.Source
 }
 
-func (r *Runner) dater(m discover.Mirror) dater {
-	if m.Platforms.All() {
-		m.Platforms = r.Platforms
-	}
+func (r *Runner) dater(m *discover.Mirror) dater {
 	return dater{runner: r, mirror: m, src: r.Places.Source(plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}})}
 }
 

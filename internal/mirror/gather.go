@@ -23,7 +23,7 @@ import (
 
 // gathered is everything known about one mirror before anything is decided.
 type gathered struct {
-	mirror   discover.Mirror
+	mirror   *discover.Mirror
 	wanted   []plan.Wanted
 	warnings []string
 	err      error
@@ -34,7 +34,7 @@ type gathered struct {
 
 // gather asks both sides of every mirror what they hold: one HEAD upstream for each
 // wanted tag, and the target in bulk. The answers are in the order of the mirrors.
-func (r *Runner) gather(ctx context.Context, mirrors []discover.Mirror) []gathered {
+func (r *Runner) gather(ctx context.Context, mirrors []*discover.Mirror) []gathered {
 	all := make([]gathered, len(mirrors))
 	heads := semaphore.NewWeighted(headsAtOnce)
 	var g errgroup.Group
@@ -49,13 +49,7 @@ func (r *Runner) gather(ctx context.Context, mirrors []discover.Mirror) []gather
 	return all
 }
 
-func (r *Runner) gatherOne(ctx context.Context, m discover.Mirror, heads *semaphore.Weighted) gathered {
-	if m.Platforms.All() {
-		m.Platforms = r.Platforms
-	}
-	if r.Create != nil {
-		m.Repository.Create = *r.Create
-	}
+func (r *Runner) gatherOne(ctx context.Context, m *discover.Mirror, heads *semaphore.Weighted) gathered {
 	s := r.selectOne(ctx, m)
 	out := gathered{mirror: m, warnings: s.warnings, err: s.err}
 	if s.err != nil || len(s.picks) == 0 {
@@ -74,7 +68,7 @@ func (r *Runner) gatherOne(ctx context.Context, m discover.Mirror, heads *semaph
 
 // compare asks both sides at once about the picks of one mirror. It returns also what the
 // target said, which may be more than it was asked.
-func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selection.Pick, heads *semaphore.Weighted) ([]plan.Wanted, map[string]ref.Descriptor) {
+func (r *Runner) compare(ctx context.Context, m *discover.Mirror, picks []selection.Pick, heads *semaphore.Weighted) ([]plan.Wanted, map[string]ref.Descriptor) {
 	wanted := make([]plan.Wanted, len(picks))
 	var held map[string]ref.Descriptor
 	var targetErr error
@@ -118,7 +112,7 @@ func (r *Runner) compare(ctx context.Context, m discover.Mirror, picks []selecti
 
 // creates reports whether the target's answer is that its repository is missing, and the
 // mirror has that made.
-func (r *Runner) creates(m discover.Mirror, err error) bool {
+func (r *Runner) creates(m *discover.Mirror, err error) bool {
 	if m.Repository.Create == provision.Never || !errors.Is(err, failure.ErrNotFound) {
 		return false
 	}
@@ -128,7 +122,7 @@ func (r *Runner) creates(m discover.Mirror, err error) bool {
 
 // upstream resolves one pick. What its digest turns out to be is what will be compared,
 // copied and written: the tag is never read again.
-func (r *Runner) upstream(ctx context.Context, m discover.Mirror, pick selection.Pick, heads *semaphore.Weighted) plan.Wanted {
+func (r *Runner) upstream(ctx context.Context, m *discover.Mirror, pick selection.Pick, heads *semaphore.Weighted) plan.Wanted {
 	w := plan.Wanted{Mirror: m, Tag: targetTag(m, pick), Source: pick.Tag, Term: pick.Reason}
 	from := m.Upstream.Tagged(pick.Tag)
 	if pick.Digest != "" {
@@ -157,7 +151,7 @@ func (r *Runner) upstream(ctx context.Context, m discover.Mirror, pick selection
 }
 
 // target asks what the target's tags point at.
-func (r *Runner) target(ctx context.Context, m discover.Mirror, picks []selection.Pick) (map[string]ref.Descriptor, error) {
+func (r *Runner) target(ctx context.Context, m *discover.Mirror, picks []selection.Pick) (map[string]ref.Descriptor, error) {
 	tags := make([]string, 0, len(picks))
 	for _, p := range picks {
 		tags = append(tags, targetTag(m, p))
@@ -169,7 +163,7 @@ func (r *Runner) target(ctx context.Context, m discover.Mirror, picks []selectio
 // digest. For a smaller index, the annotations of what the target holds tell whether
 // it was made from upstream's present digest; only if not is upstream's index read. It
 // returns a warning for each tag that lacks some of the platforms.
-func (r *Runner) selectPlatforms(ctx context.Context, m discover.Mirror, wanted []plan.Wanted) []string {
+func (r *Runner) selectPlatforms(ctx context.Context, m *discover.Mirror, wanted []plan.Wanted) []string {
 	held, err := r.heldIndexes(ctx, m, wanted)
 	missing := make([][]ref.Platform, len(wanted))
 	var g errgroup.Group
@@ -204,7 +198,7 @@ func isHeld(held registry.Manifest, w plan.Wanted) bool {
 }
 
 // lacking returns the platforms that m asks for and a selection made for it has not.
-func lacking(held registry.Manifest, m discover.Mirror) []ref.Platform {
+func lacking(held registry.Manifest, m *discover.Mirror) []ref.Platform {
 	index, err := manifest.Parse(held.Raw, held.MediaType)
 	if err != nil {
 		return nil
@@ -212,7 +206,7 @@ func lacking(held registry.Manifest, m discover.Mirror) []ref.Platform {
 	return index.Missing(m.Platforms.Keep)
 }
 
-func missingWarnings(m discover.Mirror, wanted []plan.Wanted, missing [][]ref.Platform) []string {
+func missingWarnings(m *discover.Mirror, wanted []plan.Wanted, missing [][]ref.Platform) []string {
 	var warnings []string
 	for i, platforms := range missing {
 		if len(platforms) > 0 {
@@ -224,7 +218,7 @@ func missingWarnings(m discover.Mirror, wanted []plan.Wanted, missing [][]ref.Pl
 }
 
 // heldIndexes reads, in bulk, the manifests that the target's tags point at.
-func (r *Runner) heldIndexes(ctx context.Context, m discover.Mirror, wanted []plan.Wanted) (map[ref.Digest]registry.Manifest, error) {
+func (r *Runner) heldIndexes(ctx context.Context, m *discover.Mirror, wanted []plan.Wanted) (map[ref.Digest]registry.Manifest, error) {
 	if len(m.Platforms.Keep) == 0 {
 		return nil, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -62,6 +63,7 @@ type Runner struct {
 	Log *zap.Logger
 
 	library  *copy.Library
+	seen     copy.Seen           // by the plan
 	observed []prune.Observation // by the plan
 }
 
@@ -76,7 +78,7 @@ const (
 // selected is one mirror with the tags its rules chose, or why they could not be
 // applied.
 type selected struct {
-	mirror   discover.Mirror
+	mirror   *discover.Mirror
 	picks    []selection.Pick
 	dropped  []selection.Dropped // only where they are asked for: upstreams have thousands of tags
 	warnings []string
@@ -87,31 +89,38 @@ type selected struct {
 
 // mirrors discovers, and sorts findings into mirrors to follow and those whose rows say
 // why not.
-func (r *Runner) mirrors(ctx context.Context) (follow []discover.Mirror, stopped []plan.Action, warnings []string, err error) {
+func (r *Runner) mirrors(ctx context.Context) (follow []*discover.Mirror, stopped []plan.Action, warnings []string, err error) {
 	findings, err := r.Finder.Find(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	for _, f := range findings {
+		m := f.Mirror
 		for _, w := range f.Warnings {
-			warnings = append(warnings, fmt.Sprintf("%s: %s", named(f.Mirror), w))
+			warnings = append(warnings, fmt.Sprintf("%s: %s", named(&m), w))
 		}
 		switch {
 		case f.Err != nil:
-			stopped = append(stopped, plan.MirrorStopped(f.Mirror, f.Err))
+			stopped = append(stopped, plan.MirrorStopped(&m, f.Err))
 		default:
-			if err := r.Gate.Check(f.Mirror); err != nil {
-				stopped = append(stopped, plan.MirrorStopped(f.Mirror, err))
+			if err := r.Gate.Check(m); err != nil {
+				stopped = append(stopped, plan.MirrorStopped(&m, err))
 				continue
 			}
-			follow = append(follow, f.Mirror)
+			if m.Platforms.All() {
+				m.Platforms = r.Platforms
+			}
+			if r.Create != nil {
+				m.Repository.Create = *r.Create
+			}
+			follow = append(follow, &m)
 		}
 	}
 	return follow, stopped, warnings, nil
 }
 
 // named is how messages call a mirror: by its target, or by where its rule stands.
-func named(m discover.Mirror) string {
+func named(m *discover.Mirror) string {
 	if m.Target != (ref.Repository{}) {
 		return m.Target.String()
 	}
@@ -120,7 +129,7 @@ func named(m discover.Mirror) string {
 
 // selectTags applies each mirror's rules. Upstream and target are asked for their tags
 // only where a rule needs them.
-func (r *Runner) selectTags(ctx context.Context, mirrors []discover.Mirror) []selected {
+func (r *Runner) selectTags(ctx context.Context, mirrors []*discover.Mirror) []selected {
 	chosen := make([]selected, len(mirrors))
 	var g errgroup.Group
 	g.SetLimit(mirrorsAtOnce)
@@ -134,7 +143,7 @@ func (r *Runner) selectTags(ctx context.Context, mirrors []discover.Mirror) []se
 	return chosen
 }
 
-func (r *Runner) selectOne(ctx context.Context, m discover.Mirror) selected {
+func (r *Runner) selectOne(ctx context.Context, m *discover.Mirror) selected {
 	s := selected{mirror: m}
 	selector, err := selection.Compile(m.Rules)
 	if err != nil {
@@ -161,7 +170,7 @@ func (r *Runner) selectOne(ctx context.Context, m discover.Mirror) selected {
 }
 
 // input gathers what a selector asks for.
-func (r *Runner) input(ctx context.Context, m discover.Mirror, selector *selection.Selector) (selection.Input, error) {
+func (r *Runner) input(ctx context.Context, m *discover.Mirror, selector *selection.Selector) (selection.Input, error) {
 	var in selection.Input
 	at := plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}}
 	var err error
@@ -201,7 +210,7 @@ func tags(ctx context.Context, s registry.Source, repo ref.Repository) ([]string
 // Listed is one line of a listing: a tag that is to be mirrored, or why a mirror
 // cannot be followed.
 type Listed struct {
-	Mirror discover.Mirror
+	Mirror *discover.Mirror
 	Tag    string
 	Term   string // what chose the tag, or why it was left out
 	Left   bool   // the tag was considered and left out; only where Runner.Explain is set
@@ -259,7 +268,7 @@ func refuseClashes(lines []Listed) {
 }
 
 // targetTag is the tag at the destination: upstream's, unless the mirror renames it.
-func targetTag(m discover.Mirror, p selection.Pick) string {
+func targetTag(m *discover.Mirror, p selection.Pick) string {
 	if m.As != "" {
 		return m.As
 	}
@@ -274,15 +283,15 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	r.library = copy.NewLibrary(readsAtOnce)
-	var wanted []plan.Wanted
+	r.library, r.seen = copy.NewLibrary(readsAtOnce), copy.Seen{At: time.Now()}
 	all := r.gather(ctx, follow)
+	wanted := make([][]plan.Wanted, 0, len(all))
 	for _, g := range all {
 		warnings = append(warnings, g.warnings...)
 		if g.err != nil {
 			stopped = append(stopped, plan.MirrorStopped(g.mirror, g.err))
 		}
-		wanted = append(wanted, g.wanted...)
+		wanted = append(wanted, g.wanted)
 	}
 	p := plan.Build(wanted, stopped, warnings)
 	r.refine(ctx, &p)
@@ -301,7 +310,9 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	if r.library == nil {
 		r.library = copy.NewLibrary(readsAtOnce)
 	}
-	copier := copy.New(r.Places, r.library, r.Copy)
+	opts := r.Copy
+	opts.Seen = r.seen
+	copier := copy.New(r.Places, r.library, opts)
 	results := copier.Run(ctx, p)
 	err := copier.Close()
 	r.remove(ctx, results)

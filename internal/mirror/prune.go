@@ -42,7 +42,7 @@ type considered struct {
 // besides lists the target of a mirror that prunes, and upstream where anything is found
 // beside what the mirror wants. It returns nil where nothing is. Both lists are whole, or
 // it is an error. known is what the target said about what the mirror wants.
-func (r *Runner) besides(ctx context.Context, m discover.Mirror, wanted []plan.Wanted, known map[string]ref.Descriptor, c considered) (*prune.Listing, error) {
+func (r *Runner) besides(ctx context.Context, m *discover.Mirror, wanted []plan.Wanted, known map[string]ref.Descriptor, c considered) (*prune.Listing, error) {
 	at := plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}}
 	l, err := r.heldAt(ctx, at, wanted, known)
 	if err != nil {
@@ -105,7 +105,7 @@ func digestsOf(points map[string]ref.Descriptor) map[string]ref.Digest {
 
 // why says of each tag why the mirror does not want it, as far as it can be told. Where
 // the mirror renames, upstream's names say nothing.
-func (c considered) why(unwanted []string, m discover.Mirror) map[string]string {
+func (c considered) why(unwanted []string, m *discover.Mirror) map[string]string {
 	if m.As != "" {
 		return nil
 	}
@@ -149,7 +149,7 @@ func doubt(upstream []string, wanted []plan.Wanted) string {
 
 // view is what pruning has to know of a mirror.
 func (g gathered) view() prune.View {
-	v := prune.View{Mirror: g.mirror, Err: cmp.Or(g.err, g.listErr), Listing: g.besides}
+	v := prune.View{Mirror: g.mirror, Err: cmp.Or(g.err, g.listErr), Listing: g.besides, Wanted: make([]string, 0, len(g.wanted))}
 	for _, w := range g.wanted {
 		v.Wanted = append(v.Wanted, w.Tag)
 	}

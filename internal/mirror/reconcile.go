@@ -22,7 +22,7 @@ const reconciledAtOnce = 8
 // those that rules ask for, each repository once. One that cannot be asked is a row if its
 // settings are to be applied, and else a warning. What is missing is the rows' to tell, and
 // a registry without settings has nothing to compare.
-func (r *Runner) compareSettings(ctx context.Context, p plan.Plan, mirrors []discover.Mirror) plan.Plan {
+func (r *Runner) compareSettings(ctx context.Context, p plan.Plan, mirrors []*discover.Mirror) plan.Plan {
 	seen := map[ref.Repository]bool{}
 	var mu sync.Mutex
 	var stopped []plan.Action
@@ -81,6 +81,6 @@ func (r *Runner) Reconcile(ctx context.Context, p plan.Plan) plan.Plan {
 	return p
 }
 
-func (r *Runner) targetOf(m discover.Mirror) registry.Target {
+func (r *Runner) targetOf(m *discover.Mirror) registry.Target {
 	return r.Places.Target(plan.Action{Mirror: m, To: ref.Reference{Repository: m.Target}})
 }

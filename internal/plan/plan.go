@@ -54,8 +54,8 @@ type Action struct {
 	Have   ref.Digest    // what To held when the plan was made, "" where nothing
 	Size   int64         // bytes of the image at the destination; 0 where it was not read
 	Reason string
-	Mirror discover.Mirror
-	Err    error // why it is Blocked or Failed, nil where Reason alone says it
+	Mirror *discover.Mirror // what wants it; one for all its actions, which nobody may change
+	Err    error            // why it is Blocked or Failed, nil where Reason alone says it
 
 	// Creates says that To's repository is missing, and that the run, or the registry with
 	// the first push, makes it. All actions on the repository say so that write.
@@ -72,7 +72,7 @@ type Plan struct {
 
 // Drift is a repository whose settings are not those that its rule asks for.
 type Drift struct {
-	Mirror      discover.Mirror
+	Mirror      *discover.Mirror
 	Differences []provision.Difference
 }
 
@@ -113,7 +113,7 @@ func (p Plan) Remarks() []string {
 
 // Wanted is one tag that a mirror wants, with what is known about both sides.
 type Wanted struct {
-	Mirror discover.Mirror
+	Mirror *discover.Mirror
 	Tag    string // at the destination
 	Source string // upstream: the same tag, unless the mirror renames it; "" where a digest was asked for
 	Term   string // what chose the tag
@@ -136,12 +136,18 @@ type Wanted struct {
 	Uncompared bool
 }
 
-// Build decides about each wanted tag. Two mirrors that want the same destination tag
+// Build decides about each wanted tag; wanted has one slice for each mirror. Two mirrors that want the same destination tag
 // are both Failed: which of them were last would be chance.
-func Build(wanted []Wanted, failed []Action, warnings []string) Plan {
-	actions := slices.Clone(failed)
-	for _, w := range wanted {
-		actions = append(actions, decide(w))
+func Build(wanted [][]Wanted, failed []Action, warnings []string) Plan {
+	all := len(failed)
+	for _, of := range wanted {
+		all += len(of)
+	}
+	actions := append(make([]Action, 0, all), failed...)
+	for _, of := range wanted {
+		for _, w := range of {
+			actions = append(actions, decide(w))
+		}
 	}
 	slices.SortStableFunc(actions, byDestination)
 	refuseClashes(actions)
@@ -149,11 +155,13 @@ func Build(wanted []Wanted, failed []Action, warnings []string) Plan {
 }
 
 func byDestination(a, b Action) int {
-	return cmp.Or(
-		cmp.Compare(a.To.Repository.String(), b.To.Repository.String()),
-		cmp.Compare(a.To.Tag, b.To.Tag),
-		cmp.Compare(a.From.String(), b.From.String()),
-	)
+	if c := a.To.Repository.Compare(b.To.Repository); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.To.Tag, b.To.Tag); c != 0 {
+		return c
+	}
+	return a.From.Compare(b.From)
 }
 
 // decide is the whole of the comparison, in the order in which a person would ask.
@@ -236,12 +244,12 @@ func (a Action) Stop(err error) Action {
 
 // MirrorStopped is the row of a mirror none of whose tags could be planned, Blocked or
 // Failed as Stop says.
-func MirrorStopped(m discover.Mirror, err error) Action {
+func MirrorStopped(m *discover.Mirror, err error) Action {
 	return Action{From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}, Mirror: m}.Stop(err)
 }
 
 // Clash is the error of a destination tag that two rules want. It names both places.
-func Clash(a, b discover.Mirror) error {
+func Clash(a, b *discover.Mirror) error {
 	return fmt.Errorf("two rules want this tag: %s from %s, and %s from %s", a.Origin.Place, a.Upstream, b.Origin.Place, b.Upstream)
 }
 
@@ -259,6 +267,9 @@ func refuseClashes(sorted []Action) {
 
 // Add returns the plan with more actions in their places.
 func (p Plan) Add(more []Action) Plan {
+	if len(more) == 0 {
+		return p
+	}
 	p.Actions = slices.Concat(p.Actions, more)
 	slices.SortStableFunc(p.Actions, byDestination)
 	return p

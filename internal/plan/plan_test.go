@@ -23,8 +23,8 @@ const (
 	digestC = ref.Digest("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc")
 )
 
-func mirrorTo(target string) discover.Mirror {
-	return discover.Mirror{
+func mirrorTo(target string) *discover.Mirror {
+	return &discover.Mirror{
 		Upstream: ref.MustParse("quay.io/org/app").Repository,
 		Target:   ref.MustParse(target).Repository,
 		Options:  discover.DefaultOptions(),
@@ -120,7 +120,7 @@ func TestDecide(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			w := wanted(test.given)
-			p := plan.Build([]plan.Wanted{w}, nil, nil)
+			p := plan.Build([][]plan.Wanted{{w}}, nil, nil)
 			if len(p.Actions) != 1 {
 				t.Fatalf("%d actions", len(p.Actions))
 			}
@@ -144,7 +144,7 @@ func TestDecide(t *testing.T) {
 func TestRenamedAndPinned(t *testing.T) {
 	renamed := wanted(func(w *plan.Wanted) { w.Tag = "stable" })
 	pinned := wanted(func(w *plan.Wanted) { w.Tag, w.Source = "pinned", "" })
-	p := plan.Build([]plan.Wanted{renamed, pinned}, nil, nil)
+	p := plan.Build([][]plan.Wanted{{renamed, pinned}}, nil, nil)
 	var got []string
 	for _, a := range p.Actions {
 		got = append(got, a.From.String()+" -> "+a.To.String())
@@ -190,7 +190,7 @@ func TestBuildSortsByDestination(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
 		random.Shuffle(len(many), func(i, j int) { many[i], many[j] = many[j], many[i] })
-		p := plan.Build(many, failed, []string{"a warning"})
+		p := plan.Build([][]plan.Wanted{many}, failed, []string{"a warning"})
 		if diff := cmp.Diff(want, rows(p)); diff != "" {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
@@ -205,8 +205,8 @@ func TestBuildIsPure(t *testing.T) {
 	many, failed := several()
 	spare := append(make([]plan.Action, 0, 16), failed...)
 	manyBefore, failedBefore := slices.Clone(many), slices.Clone(failed)
-	first := plan.Build(many, spare, nil)
-	second := plan.Build(many, spare, nil)
+	first := plan.Build([][]plan.Wanted{many}, spare, nil)
+	second := plan.Build([][]plan.Wanted{many}, spare, nil)
 	compareErrors := cmpopts.EquateErrors()
 	for name, diff := range map[string]string{
 		"wanted":  cmp.Diff(manyBefore, many, compareErrors),
@@ -226,8 +226,8 @@ func TestClashes(t *testing.T) {
 			w.Mirror.Upstream, w.Tag = ref.MustParse(upstream).Repository, tag
 		})
 	}
-	p := plan.Build([]plan.Wanted{
-		from("quay.io/one/app", "1.0"), from("quay.io/three/app", "1.0"), from("quay.io/one/app", "2.0"), from("quay.io/two/app", "1.0"),
+	p := plan.Build([][]plan.Wanted{
+		{from("quay.io/one/app", "1.0"), from("quay.io/one/app", "2.0")}, {from("quay.io/three/app", "1.0")}, {from("quay.io/two/app", "1.0")},
 	}, nil, nil)
 	want := []string{"failed ecr.example/app:1.0", "failed ecr.example/app:1.0", "failed ecr.example/app:1.0", "copy ecr.example/app:2.0"}
 	if diff := cmp.Diff(want, rows(p)); diff != "" {
@@ -249,7 +249,7 @@ func TestClashes(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	a := plan.Build([]plan.Wanted{wanted(all())}, nil, nil).Actions[0]
+	a := plan.Build([][]plan.Wanted{{wanted(all())}}, nil, nil).Actions[0]
 	for _, test := range []struct {
 		err  error
 		verb plan.Verb
@@ -279,7 +279,7 @@ func TestStop(t *testing.T) {
 
 func TestCountAndChanges(t *testing.T) {
 	many, failed := several()
-	p := plan.Build(many, failed, nil)
+	p := plan.Build([][]plan.Wanted{many}, failed, nil)
 	for verb, want := range map[plan.Verb]int{plan.Copy: 2, plan.Update: 2, plan.InSync: 2, plan.Failed: 1, plan.Blocked: 0} {
 		if got := p.Count(verb); got != want {
 			t.Errorf("Count(%s) = %d, want %d", verb, got, want)
@@ -295,7 +295,7 @@ func TestCountAndChanges(t *testing.T) {
 
 func TestAdd(t *testing.T) {
 	many, failed := several()
-	p := plan.Build(many, failed, []string{"remark"})
+	p := plan.Build([][]plan.Wanted{many}, failed, []string{"remark"})
 	before := slices.Clone(p.Actions)
 	old := plan.Action{Verb: plan.Prune, To: many[0].Mirror.Target.Tagged("0.1"), Have: digestA}
 	more := p.Add([]plan.Action{old})

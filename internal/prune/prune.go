@@ -24,7 +24,7 @@ import (
 // A View is what a run knows of one mirror, and of its target where it prunes. All
 // mirrors of the run have one: what any of them wants stays.
 type View struct {
-	Mirror discover.Mirror
+	Mirror *discover.Mirror
 	Wanted []string // by their names at the target
 	Err    error    // why Wanted or the listing is not known, or not whole
 
@@ -120,7 +120,7 @@ func targets(views []View) []target {
 	for repo, views := range byRepo {
 		all = append(all, target{repo, views})
 	}
-	slices.SortFunc(all, func(a, b target) int { return cmp.Compare(a.repo.String(), b.repo.String()) })
+	slices.SortFunc(all, func(a, b target) int { return a.repo.Compare(b.repo) })
 	return all
 }
 
@@ -239,7 +239,7 @@ func (t target) candidates(run Run) []*candidate {
 }
 
 // mirror is the one that rows about the target's tags name: the first that prunes.
-func (t target) mirror() discover.Mirror {
+func (t target) mirror() *discover.Mirror {
 	at := slices.IndexFunc(t.views, func(v View) bool { return v.Mirror.Prune.On })
 	return t.views[max(at, 0)].Mirror
 }

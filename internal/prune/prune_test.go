@@ -20,8 +20,8 @@ var now = time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
 // digest makes a digest of a letter.
 func digest(letter string) ref.Digest { return ref.Digest("sha256:" + strings.Repeat(letter, 64)) }
 
-func mirrorOf(upstream string) discover.Mirror {
-	return discover.Mirror{
+func mirrorOf(upstream string) *discover.Mirror {
+	return &discover.Mirror{
 		Upstream: ref.MustParse(upstream).Repository,
 		Target:   ref.MustParse("ecr.example/app").Repository,
 		Prune:    discover.Prune{On: true},

@@ -7,10 +7,10 @@
 package ref
 
 import (
+	"cmp"
 	_ "crypto/sha512" // digests of sha384 and sha512 are read here, whatever else the program links
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -45,6 +45,22 @@ func (r Repository) String() string {
 	return r.Host + "/" + r.Path
 }
 
+// Compare orders repositories as their texts are ordered.
+func (r Repository) Compare(other Repository) int {
+	if r.Host == other.Host {
+		return strings.Compare(r.Path, other.Path)
+	}
+	return compareJoined(r.parts(), other.parts())
+}
+
+// parts are what String joins.
+func (r Repository) parts() []string {
+	if r.Host == "" {
+		return []string{r.Path}
+	}
+	return []string{r.Host, "/", r.Path}
+}
+
 // Tagged returns the reference of a tag in r.
 func (r Repository) Tagged(tag string) Reference { return Reference{Repository: r, Tag: tag} }
 
@@ -72,6 +88,44 @@ func (r Reference) String() string {
 	return b.String()
 }
 
+// Compare orders references as their texts are ordered.
+func (r Reference) Compare(other Reference) int {
+	return compareJoined(r.parts(), other.parts())
+}
+
+// parts are what String joins.
+func (r Reference) parts() []string {
+	parts := r.Repository.parts()
+	if r.Tag != "" {
+		parts = append(parts, ":", r.Tag)
+	}
+	if r.Digest != "" {
+		parts = append(parts, "@", string(r.Digest))
+	}
+	return parts
+}
+
+// compareJoined compares two texts that are given in parts. Joining them would cost a
+// sort more than the comparing does.
+func compareJoined(a, b []string) int {
+	for {
+		for len(a) > 0 && a[0] == "" {
+			a = a[1:]
+		}
+		for len(b) > 0 && b[0] == "" {
+			b = b[1:]
+		}
+		if len(a) == 0 || len(b) == 0 {
+			return cmp.Compare(len(a), len(b))
+		}
+		n := min(len(a[0]), len(b[0]))
+		if c := strings.Compare(a[0][:n], b[0][:n]); c != 0 {
+			return c
+		}
+		a[0], b[0] = a[0][n:], b[0][n:]
+	}
+}
+
 // Identifier returns what a registry is asked for: the digest if there is one, else
 // the tag. It is "" for a reference that names only a repository.
 func (r Reference) Identifier() string {
@@ -85,12 +139,21 @@ func (r Reference) Identifier() string {
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 const maxTag = 128
 
-var tagGrammar = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
-
 // ValidTag reports whether tag can be a tag in any registry.
 func ValidTag(tag string) bool {
-	return len(tag) <= maxTag && tagGrammar.MatchString(tag)
+	if tag == "" || len(tag) > maxTag || tag[0] == '.' || tag[0] == '-' {
+		return false
+	}
+	for i := range len(tag) {
+		if c := tag[i]; !isLetter(c) && !isDigit(c) && c != '_' && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
 }
+
+func isLetter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 
 // Parse reads a reference as people type it: "nginx:1.27",
 // "quay.io:443/org/app@sha256:…". A name without a host means Docker Hub. Neither tag
@@ -125,11 +188,27 @@ func ParseRepository(s string) (Repository, error) {
 // ParseDigest reads a digest and refuses algorithms and lengths that are not
 // registered, so that a digest is always safe as part of a path.
 func ParseDigest(s string) (Digest, error) {
+	if isSHA256(s) { // as nearly all are, and there is one to read in every answer
+		return Digest(s), nil
+	}
 	d, err := digest.Parse(s)
 	if err != nil {
 		return "", fmt.Errorf("%q is not a digest: %w", s, err)
 	}
 	return d, nil
+}
+
+func isSHA256(s string) bool {
+	hex, found := strings.CutPrefix(s, "sha256:")
+	if !found || len(hex) != 64 {
+		return false
+	}
+	for i := range len(hex) {
+		if c := hex[i]; !isDigit(c) && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // MustParse is Parse for references that are written in the program or a test.

@@ -19,6 +19,7 @@ var (
 	ErrUnsupported = failure.ErrUnsupported
 	ErrForbidden   = failure.ErrForbidden
 	ErrPermanent   = failure.ErrPermanent
+	ErrRefused     = failure.ErrRefused
 	ErrCorrupt     = failure.ErrCorrupt
 	ErrStalled     = failure.ErrStalled
 	ErrExpired     = failure.ErrExpired

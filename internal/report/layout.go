@@ -38,10 +38,11 @@ func without(all []column, titles ...string) []column {
 	return slices.DeleteFunc(slices.Clone(all), func(c column) bool { return slices.Contains(titles, c.title) })
 }
 
-// grid is the text of a table and how wide each of its columns is.
+// grid is the text of a table, made row by row, and how wide each of its columns is.
 type grid struct {
 	columns []column
-	cells   [][]string // one slice per row
+	rows    int
+	texts   func(row int) []string // one for each column
 	widths  []int
 }
 
@@ -49,31 +50,46 @@ type grid struct {
 // parted by more than one: so `awk -F'  +'` finds the columns.
 const gap = 2
 
-func newGrid(rows []Row, columns []column) grid {
-	cells := make([][]string, len(rows))
-	for i, row := range rows {
-		for _, c := range columns {
-			cells[i] = append(cells[i], c.text(row))
+func newGrid(rows Rows, columns []column) grid {
+	return measured(columns, rows.Len(), func(i int) []string {
+		row, texts := rows.At(i), make([]string, len(columns))
+		for j, c := range columns {
+			texts[j] = c.text(row)
 		}
-	}
-	return filled(columns, cells)
+		return texts
+	})
 }
 
-// filled is the grid of these texts, one slice for each row.
-func filled(columns []column, texts [][]string) grid {
-	g := grid{columns: columns, widths: make([]int, len(columns))}
-	for i, c := range columns {
-		g.widths[i] = human.Width(c.title)
-	}
-	for _, row := range texts {
-		cells := make([]string, len(columns))
-		for i := range columns {
-			cells[i] = cellText(row[i])
-			g.widths[i] = max(g.widths[i], human.Width(cells[i]))
-		}
-		g.cells = append(g.cells, cells)
-	}
+// measured is a grid as wide as its texts are.
+func measured(columns []column, rows int, texts func(row int) []string) grid {
+	g := grid{columns: columns, rows: rows, texts: texts}
+	g.widths = g.measure(g.cells)
 	return g
+}
+
+// measure returns how wide each column has to be for its title and its cells.
+func (g grid) measure(cells func(row int) []string) []int {
+	widths := make([]int, len(g.columns))
+	for i, c := range g.columns {
+		widths[i] = human.Width(c.title)
+	}
+	for row := range g.rows {
+		for i, cell := range cells(row) {
+			for line := range strings.SplitSeq(cell, "\n") {
+				widths[i] = max(widths[i], human.Width(line))
+			}
+		}
+	}
+	return widths
+}
+
+// cells are a row's texts as they stand in the table.
+func (g grid) cells(row int) []string {
+	cells := g.texts(row)
+	for i, text := range cells {
+		cells[i] = cellText(text)
+	}
+	return cells
 }
 
 // cellText fills empty cells, so that every line of a table has as many words as
@@ -115,7 +131,7 @@ func (g grid) shrink(width int, slack float64) bool {
 
 // wrapped returns a row's cells, those of shrunk columns broken into lines.
 func (g grid) wrapped(row int) []string {
-	cells := slices.Clone(g.cells[row])
+	cells := g.cells(row)
 	for i, c := range g.columns {
 		if c.least > 0 {
 			cells[i] = strings.Join(human.Wrap(cells[i], g.widths[i]), "\n")
@@ -160,9 +176,9 @@ func arrange(r Report, width int) arrangement {
 
 // sharedHost returns the registry, with its slash, that every destination is in, or ""
 // where there is no such.
-func sharedHost(rows []Row) string {
+func sharedHost(rows Rows) string {
 	shared := ""
-	for i, row := range rows {
+	for i, row := range rows.All() {
 		host, _, found := strings.Cut(row.Destination, "/")
 		if !found || !strings.ContainsAny(host, ".:") || i > 0 && host+"/" != shared {
 			return ""

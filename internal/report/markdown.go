@@ -17,7 +17,7 @@ const maxMarkdown = 900_000
 func markdownText(r Report, o Options) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n", heading(r))
-	if len(r.Rows) == 0 {
+	if r.Rows.Len() == 0 {
 		fmt.Fprintf(&b, "%s\n\n", markdown(o.empty()))
 	} else {
 		fmt.Fprintf(&b, "**%s**\n\n", summary(r))
@@ -25,7 +25,7 @@ func markdownText(r Report, o Options) string {
 	for _, line := range remarks(r) {
 		fmt.Fprintf(&b, "%s\n\n", line)
 	}
-	if len(r.Rows) > 0 {
+	if r.Rows.Len() > 0 {
 		writeMarkdownTable(&b, r)
 	}
 	if len(r.Warnings) > 0 {
@@ -52,13 +52,12 @@ func writeMarkdownTable(b *strings.Builder, r Report) {
 	cols := columns(r.Kind, "")
 	writeMarkdownRow(b, titles(cols))
 	writeMarkdownRow(b, slices.Repeat([]string{"---"}, len(cols)))
-	rows := slices.Clone(r.Rows)
-	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(urgency(a.Status), urgency(b.Status)) })
-	for i, row := range rows {
+	var rest Totals
+	for _, i := range byUrgency(r.Rows) {
+		row := r.Rows.At(i)
 		if b.Len() > maxMarkdown {
-			rest := total(rows[i:], Run{})
-			fmt.Fprintf(b, "\nLeft out, to keep this readable: %s: %s.\n", human.Count(rest.Images, "image"), counts(rest))
-			break
+			rest.add(row)
+			continue
 		}
 		cells := make([]string, len(cols))
 		for i, c := range cols {
@@ -66,11 +65,25 @@ func writeMarkdownTable(b *strings.Builder, r Report) {
 		}
 		writeMarkdownRow(b, cells)
 	}
+	if rest.Images > 0 {
+		fmt.Fprintf(b, "\nLeft out, to keep this readable: %s: %s.\n", human.Count(rest.Images, "image"), counts(rest))
+	}
 	b.WriteString("\n")
 }
 
 func writeMarkdownRow(b *strings.Builder, cells []string) {
 	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+}
+
+// byUrgency returns where the rows stand, in the order in which somebody has to look at
+// them.
+func byUrgency(rows Rows) []int {
+	places, urgencies := make([]int, rows.Len()), make([]int, rows.Len())
+	for i, row := range rows.All() {
+		places[i], urgencies[i] = i, urgency(row.Status)
+	}
+	slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(urgencies[a], urgencies[b]) })
+	return places
 }
 
 // urgency orders statuses by who has to look at them.

@@ -50,7 +50,7 @@ func TestPrunedRows(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			row, other := tc.report.Rows[0], tc.report.Rows[1]
+			row, other := tc.report.Rows.At(0), tc.report.Rows.At(1)
 			if row.Status != tc.status || row.Digest != tc.digest || row.Previous != digestB || row.Verb != plan.Prune {
 				t.Errorf("got %s %s, digest %q, previous %q", row.Verb, row.Status, row.Digest, row.Previous)
 			}

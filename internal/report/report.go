@@ -40,7 +40,7 @@ type Report struct {
 	Interrupted  bool      `json:"interrupted"`
 	BudgetUsedUp bool      `json:"budgetUsedUp"`
 	Totals       Totals    `json:"totals"`
-	Rows         []Row     `json:"rows"`
+	Rows         Rows      `json:"rows"`
 	Warnings     []string  `json:"warnings"`
 }
 
@@ -133,24 +133,22 @@ type Run struct {
 }
 
 // FromResults reports what a run did: results[i] is what came of p.Actions[i].
-// Actions beyond the last result are reported as not done.
+// Actions beyond the last result are reported as not done. Neither may be changed until
+// the report is written.
 func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
-	rows := make([]Row, 0, len(p.Actions))
-	for _, result := range results {
-		rows = append(rows, resultRow(result))
-	}
-	for _, a := range p.Actions[min(len(results), len(p.Actions)):] {
-		rows = append(rows, resultRow(unreached(a)))
-	}
+	rows := Rows{count: max(len(results), len(p.Actions)), row: func(i int) Row {
+		if i < len(results) {
+			return resultRow(results[i])
+		}
+		return resultRow(unreached(p.Actions[i]))
+	}}
 	return assemble(KindSync, run, rows, p.Remarks())
 }
 
-// FromPlan reports what carrying p out would do.
+// FromPlan reports what carrying p out would do. The plan may not be changed until the
+// report is written.
 func FromPlan(run Run, p plan.Plan) Report {
-	rows := make([]Row, 0, len(p.Actions))
-	for _, a := range p.Actions {
-		rows = append(rows, resultRow(plan.Unchanged(a)))
-	}
+	rows := Rows{count: len(p.Actions), row: func(i int) Row { return resultRow(plan.Unchanged(p.Actions[i])) }}
 	r := assemble(KindPlan, run, rows, p.Remarks())
 	r.Totals.WouldSet = p.SettingsChanged()
 	return r
@@ -169,16 +167,14 @@ type Listed struct {
 	Err         error
 }
 
-// FromListing reports what is described as to be mirrored, in the order given.
+// FromListing reports what is described as to be mirrored, in the order given. listed
+// may not be changed until the report is written.
 func FromListing(run Run, listed []Listed, warnings []string) Report {
-	rows := make([]Row, 0, len(listed))
-	for _, l := range listed {
-		rows = append(rows, listingRow(l))
-	}
+	rows := Rows{count: len(listed), row: func(i int) Row { return listingRow(listed[i]) }}
 	return assemble(KindList, run, rows, warnings)
 }
 
-func assemble(kind Kind, run Run, rows []Row, warnings []string) Report {
+func assemble(kind Kind, run Run, rows Rows, warnings []string) Report {
 	return Report{
 		APIVersion:   APIVersion,
 		Kind:         kind,
@@ -355,16 +351,22 @@ type Totals struct {
 	ManifestsRead int `json:"manifestsRead"` // upstream, beside HEADs
 }
 
-func total(rows []Row, run Run) Totals {
-	t := Totals{Images: len(rows), ElapsedMs: run.Elapsed.Milliseconds(), ManifestsRead: run.ManifestsRead}
-	for _, row := range rows {
-		*t.count(row.Status)++
-		t.Bytes += row.Bytes
-		if len(row.Referrers.Incomplete) > 0 {
-			t.Incomplete++
-		}
+func total(rows Rows, run Run) Totals {
+	t := Totals{ElapsedMs: run.Elapsed.Milliseconds(), ManifestsRead: run.ManifestsRead}
+	for _, row := range rows.All() {
+		t.add(row)
 	}
 	return t
+}
+
+// add counts a row.
+func (t *Totals) add(row Row) {
+	t.Images++
+	*t.count(row.Status)++
+	t.Bytes += row.Bytes
+	if len(row.Referrers.Incomplete) > 0 {
+		t.Incomplete++
+	}
 }
 
 // count is where rows of a status are counted.

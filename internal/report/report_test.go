@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
@@ -46,7 +47,7 @@ func action(verb plan.Verb, upstream, repo, tag, reason string) plan.Action {
 		To:     to.Tagged(tag),
 		Want:   digestA,
 		Reason: reason,
-		Mirror: discover.Mirror{
+		Mirror: &discover.Mirror{
 			Name:     repo,
 			Upstream: from,
 			Target:   to,
@@ -220,11 +221,22 @@ func TestColumnsInPipeAreFoundByTheirGaps(t *testing.T) {
 
 func TestJSONDecodesToTheReport(t *testing.T) {
 	for _, want := range []report.Report{sampleSync(), report.FromPlan(run(), samplePlan()), sampleList(), hostileReport()} {
-		var got report.Report
-		if err := json.Unmarshal([]byte(write(t, want, report.JSON, report.Options{})), &got); err != nil {
+		written := []byte(write(t, want, report.JSON, report.Options{}))
+		var got struct {
+			report.Report
+			Rows []report.Row `json:"rows"`
+		}
+		if err := json.Unmarshal(written, &got); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		var rows []report.Row
+		for _, row := range want.Rows.All() {
+			rows = append(rows, row)
+		}
+		if diff := cmp.Diff(rows, got.Rows); diff != "" {
+			t.Errorf("rows of %s (-want +got):\n%s", want.Kind, diff)
+		}
+		if diff := cmp.Diff(want, got.Report, cmpopts.IgnoreFields(report.Report{}, "Rows")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", want.Kind, diff)
 		}
 	}
@@ -273,7 +285,7 @@ func TestRowDigests(t *testing.T) {
 		{"unknown status is a failure", plan.Result{Action: write, Status: "?"}, report.StatusFailed, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			row := report.FromResults(run(), plan.Plan{Actions: []plan.Action{tc.result.Action}}, []plan.Result{tc.result}).Rows[0]
+			row := report.FromResults(run(), plan.Plan{Actions: []plan.Action{tc.result.Action}}, []plan.Result{tc.result}).Rows.At(0)
 			if row.Status != tc.status || row.Digest != tc.digest || row.Previous != digestB || row.UpstreamDigest != digestA {
 				t.Errorf("got %s, digest %q, previous %q, upstream %q", row.Status, row.Digest, row.Previous, row.UpstreamDigest)
 			}
@@ -291,7 +303,7 @@ func TestRowPlatforms(t *testing.T) {
 		{discover.Platforms{Keep: []ref.Platform{{OS: "linux", Architecture: "arm64"}, {OS: "linux", Architecture: "amd64"}}}, "linux/amd64,linux/arm64"},
 	} {
 		listed := []report.Listed{{Source: ref.MustParse("nginx:1"), Destination: ref.MustParse("example.com/nginx:1"), Platforms: tc.platforms}}
-		if got := report.FromListing(run(), listed, nil).Rows[0].Platforms; got != tc.want {
+		if got := report.FromListing(run(), listed, nil).Rows.At(0).Platforms; got != tc.want {
 			t.Errorf("got %q, want %q", got, tc.want)
 		}
 	}
@@ -309,7 +321,7 @@ func TestListedErrorsAreJudgedAsPlansAre(t *testing.T) {
 		{&registry.Error{Err: registry.ErrNotFound}, report.StatusBlocked},
 	} {
 		r := report.FromListing(run(), []report.Listed{{Destination: ref.MustParse("example.com/nginx:1"), Err: tc.err}}, nil)
-		if got := r.Rows[0].Status; got != tc.want {
+		if got := r.Rows.At(0).Status; got != tc.want {
 			t.Errorf("%v: got %s, want %s", tc.err, got, tc.want)
 		}
 	}

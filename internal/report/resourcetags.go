@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fatih/color"
@@ -77,7 +78,8 @@ func (r ResourceTagReport) table(o Options) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Repository: %s\n\n", human.Text(r.Repository))
 	if len(r.Changes) > 0 {
-		g := filled(resourceTagColumns(), r.cells())
+		cells := r.cells()
+		g := measured(resourceTagColumns(), len(cells), func(i int) []string { return slices.Clone(cells[i]) })
 		if o.Width > 0 {
 			_ = g.shrink(o.Width, 1) // what does not fit is as narrow as it gets
 		}

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/fatih/color"
@@ -12,64 +14,87 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
 )
 
-// tableText writes the table, the totals below it, and then the warnings.
-func tableText(r Report, o Options) (string, error) {
-	var b strings.Builder
-	if len(r.Rows) == 0 {
-		b.WriteString(human.Line(o.empty()) + "\n")
-	} else if err := writeRows(&b, r, o); err != nil {
-		return "", err
-	}
-	for _, line := range remarks(r) {
-		b.WriteString(line + "\n")
-	}
-	for _, warning := range r.Warnings {
-		b.WriteString(paint("warning:", color.FgYellow, o.Color) + " " + human.Line(warning) + "\n")
-	}
-	return b.String(), nil
-}
-
-func writeRows(b *strings.Builder, r Report, o Options) error {
-	a := arrange(r, o.Width)
-	if a.host != "" {
-		fmt.Fprintf(b, "Destination registry: %s\n\n", human.Text(strings.TrimSuffix(a.host, "/")))
-	}
-	if a.stacked {
-		writeRecords(b, r.Rows, a.grid, o)
-	} else if err := writeGrid(b, a.grid, func(i int, cells []string) []string {
-		return painted(cells, a.grid.columns, r.Rows[i].Status, o.Color)
-	}); err != nil {
+// writeTable writes the table, the totals below it, and then the warnings.
+func writeTable(w *printer, r Report, o Options) error {
+	if r.Rows.Len() == 0 {
+		w.print(human.Line(o.empty()), "\n")
+	} else if err := writeRows(w, r, o); err != nil {
 		return err
 	}
-	fmt.Fprintf(b, "\n%s\n", summary(r))
+	for _, line := range remarks(r) {
+		w.print(line, "\n")
+	}
+	for _, warning := range r.Warnings {
+		w.print(paint("warning:", color.FgYellow, o.Color), " ", human.Line(warning), "\n")
+	}
+	return nil
+}
+
+func writeRows(w *printer, r Report, o Options) error {
+	a := arrange(r, o.Width)
+	if a.host != "" {
+		w.print("Destination registry: ", human.Text(strings.TrimSuffix(a.host, "/")), "\n\n")
+	}
+	colored := func(i int, cells []string) []string {
+		return painted(cells, a.grid.columns, r.Rows.At(i).Status, o.Color)
+	}
+	if a.stacked {
+		writeRecords(w, a.grid, colored, o)
+	} else if err := writeGrid(w, a.grid, colored); err != nil {
+		return err
+	}
+	w.print("\n", summary(r), "\n")
 	return nil
 }
 
 // writeGrid hands the cells, broken into lines already and coloured by paint, to the
-// table writer.
-func writeGrid(b *strings.Builder, g grid, paint func(row int, cells []string) []string) error {
-	var raw strings.Builder
-	table := newTable(&raw, g.columns)
+// table writer, which writes each row as it gets it.
+func writeGrid(w io.Writer, g grid, paint func(row int, cells []string) []string) error {
+	lines := &trimmer{to: w}
+	// Broken into lines, columns are not always as wide as they may be.
+	table := newTable(lines, g.columns, g.measure(g.wrapped))
+	if err := table.Start(); err != nil {
+		return fmt.Errorf("laying out the table: %w", err)
+	}
 	table.Header(titles(g.columns))
-	for i := range g.cells {
+	for i := range g.rows {
 		if err := table.Append(paint(i, g.wrapped(i))); err != nil {
 			return fmt.Errorf("laying out the table: %w", err)
 		}
 	}
-	if err := table.Render(); err != nil {
+	if err := table.Close(); err != nil {
 		return fmt.Errorf("laying out the table: %w", err)
-	}
-	for line := range strings.Lines(raw.String()) {
-		b.WriteString(trimRight(line) + "\n")
 	}
 	return nil
 }
 
+// trimmer writes whole lines, without what the table writer pads them with.
+type trimmer struct {
+	to   io.Writer
+	line []byte // as much as there is of the next one
+}
+
+func (t *trimmer) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		t.line = append(t.line, line...)
+		if !bytes.HasSuffix(t.line, []byte("\n")) {
+			break
+		}
+		if _, err := io.WriteString(t.to, trimRight(string(t.line))+"\n"); err != nil {
+			return 0, err
+		}
+		t.line = t.line[:0]
+	}
+	return len(p), nil
+}
+
 // newTable returns a table without lines or borders: columns, and gaps between them.
-func newTable(b *strings.Builder, columns []column) *tablewriter.Table {
+func newTable(w io.Writer, columns []column, widths []int) *tablewriter.Table {
 	aligned := make([]tw.Align, len(columns))
+	padded := tw.NewMapper[int, int]()
 	for i, c := range columns {
 		aligned[i] = tw.AlignLeft
+		padded.Set(i, widths[i]+gap)
 		if c.right {
 			aligned[i] = tw.AlignRight
 		}
@@ -79,13 +104,15 @@ func newTable(b *strings.Builder, columns []column) *tablewriter.Table {
 		Alignment:  tw.CellAlignment{PerColumn: aligned},
 		Padding:    tw.CellPadding{Global: tw.Padding{Right: strings.Repeat(" ", gap), Overwrite: true}},
 	}
-	return tablewriter.NewTable(b,
+	return tablewriter.NewTable(w,
 		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
 			Borders:  tw.BorderNone,
 			Symbols:  tw.NewSymbols(tw.StyleNone),
 			Settings: tw.Settings{Separators: tw.SeparatorsNone, Lines: tw.LinesNone},
 		})),
 		tablewriter.WithConfig(tablewriter.Config{Header: cells, Row: cells}),
+		tablewriter.WithStreaming(tw.StreamConfig{Enable: true}),
+		tablewriter.WithColumnWidths(padded),
 	)
 }
 
@@ -106,18 +133,18 @@ func titles(columns []column) []string {
 
 // writeRecords writes each row as a paragraph of its cells, for tables that no
 // arrangement of columns makes narrow enough.
-func writeRecords(b *strings.Builder, rows []Row, g grid, o Options) {
+func writeRecords(w *printer, g grid, paint func(row int, cells []string) []string, o Options) {
 	const indent = len("Source Image") + gap // the longest title
 	for i := range g.widths {
 		g.widths[i] = o.Width - indent
 	}
-	for i, row := range rows {
+	for i := range g.rows {
 		if i > 0 {
-			b.WriteString("\n")
+			w.print("\n")
 		}
-		for j, cell := range painted(g.wrapped(i), g.columns, row.Status, o.Color) {
+		for j, cell := range paint(i, g.wrapped(i)) {
 			cell = strings.ReplaceAll(cell, "\n", "\n"+strings.Repeat(" ", indent))
-			fmt.Fprintf(b, "%-*s%s\n", indent, g.columns[j].title, cell)
+			w.print(fmt.Sprintf("%-*s%s\n", indent, g.columns[j].title, cell))
 		}
 	}
 }

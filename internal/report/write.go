@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"slices"
@@ -37,31 +38,42 @@ type Options struct {
 	Empty string // said in place of the table where there are no rows; "" means "nothing to mirror"
 }
 
-// Write writes r to w in one of the formats. Errors are w's, or say that f is none.
+// Write writes r to w in one of the formats, row by row. Errors are w's, or say that f
+// is none.
 func Write(w io.Writer, r Report, f Format, o Options) error {
-	text, err := render(r, f, o)
-	if err != nil {
+	to := &printer{bufio.NewWriter(w)}
+	if err := render(to, r, f, o); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(w, text); err != nil {
+	if err := to.Flush(); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
 }
 
-func render(r Report, f Format, o Options) (string, error) {
+func render(w *printer, r Report, f Format, o Options) error {
 	switch f {
 	case Table:
-		return tableText(r, o)
+		return writeTable(w, r, o)
 	case JSON:
-		return jsonText(r.whole())
+		return writeJSON(w, r)
 	case YAML:
-		return yamlText(r.whole())
+		return writeYAML(w, r)
 	case Markdown:
-		return markdownText(r, o), nil
+		w.print(markdownText(r, o)) // whose length is bounded
+		return nil
 	}
 	_, err := ParseFormat(string(f))
-	return "", err
+	return err
+}
+
+// printer is where a report goes. Flush says what could not be written before it.
+type printer struct{ *bufio.Writer }
+
+func (p printer) print(pieces ...string) {
+	for _, piece := range pieces {
+		_, _ = p.WriteString(piece)
+	}
 }
 
 func (o Options) empty() string {

@@ -57,7 +57,7 @@ func Do(ctx context.Context, p Policy, f func(ctx context.Context) error) error 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	pauses := p.pauses()
+	var pauses *backoff.ExponentialBackOff // made when something has failed, which is rare
 	for attempt := 0; ; attempt++ {
 		err := f(ctx)
 		if err == nil {
@@ -68,6 +68,9 @@ func Do(ctx context.Context, p Policy, f func(ctx context.Context) error) error 
 		}
 		if attempt >= p.Times || (p.Final != nil && p.Final(err)) {
 			return err
+		}
+		if pauses == nil {
+			pauses = p.pauses()
 		}
 		pause := pauses.NextBackOff()
 		if asked, ok := errors.AsType[After](err); ok {

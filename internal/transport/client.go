@@ -89,12 +89,14 @@ func New(opts Options) *Client {
 	return &Client{opts: opts, hosts: map[string]*host{}}
 }
 
-// Close drops the idle connections of every host. The Client must not be used after.
+// Close drops the idle connections of every host and lets its workers go. The Client
+// must not be used after.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range c.hosts {
 		h.http.CloseIdleConnections()
+		h.workers.end()
 	}
 	return nil
 }

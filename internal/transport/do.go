@@ -66,13 +66,14 @@ func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err er
 	return a, err
 }
 
-// beside sends a call once there is room among all of the host's small requests.
-func (h *host) beside(ctx context.Context, c call, limit int64) (answer, error) {
-	if err := h.operations.together.Acquire(ctx, 1); err != nil {
-		return answer{}, causeOf(ctx, err)
+// beside has a worker send a call once, when one is free: there are as many as the host
+// may have small requests of all kinds under way.
+func (h *host) beside(ctx context.Context, c call, limit int64) (a answer, err error) {
+	waited := h.workers.do(ctx, func() { a, err = h.exchange(ctx, c, limit) })
+	if waited != nil {
+		return answer{}, waited
 	}
-	defer h.operations.together.Release(1)
-	return h.exchange(ctx, c, limit)
+	return a, err
 }
 
 // errNoAnswer is the cause of a small request's deadline. Like a stalled stream it
@@ -184,8 +185,10 @@ func (h *host) send(ctx context.Context, c call, body io.Reader, size int64) (*h
 	resp, err := h.auth.Do(req)
 	switch {
 	case err == nil:
-		h.log.Debug("request", zap.String("method", c.method), zap.String("url", redact.URL(target)),
-			zap.Int("status", resp.StatusCode), zap.Duration("took", time.Since(began)))
+		if line := h.log.Check(zap.DebugLevel, "request"); line != nil {
+			line.Write(zap.String("method", c.method), zap.String("url", redact.URL(target)),
+				zap.Int("status", resp.StatusCode), zap.Duration("took", time.Since(began)))
+		}
 		return resp, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s %s: %w", c.method, redact.URL(target), context.Cause(ctx))

@@ -67,10 +67,12 @@ func (e *StatusError) Unwrap() error {
 		return registry.ErrNotFound
 	case e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented:
 		return registry.ErrUnsupported
-	case e.Status < 500:
-		return registry.ErrPermanent
+	case e.Status >= 500:
+		return nil
+	case e.Status >= 400:
+		return registry.ErrRefused
 	}
-	return nil
+	return registry.ErrPermanent // no refusal, and no answer to the request either
 }
 
 // immutable recognizes the answers of registries to overwriting an immutable tag: the

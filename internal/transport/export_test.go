@@ -37,6 +37,21 @@ func CatalogPage(host string, page []byte) ([]string, error) {
 	return names, err
 }
 
+// Workers are those of one host, for tests of how many there are.
+type Workers struct{ *workers }
+
+// NewWorkers returns at most so many workers.
+func NewWorkers(most int) Workers { return Workers{newWorkers(most)} }
+
+// Do has a worker call f.
+func (w Workers) Do(ctx context.Context, f func()) error { return w.do(ctx, f) }
+
+// Alive returns how many there are.
+func (w Workers) Alive() int { return len(w.places) }
+
+// End lets them go.
+func (w Workers) End() { w.end() }
+
 // UploadsAtOnce returns how many blobs may be written to a host at once by now.
 func (c *Client) UploadsAtOnce(name string) int {
 	h, err := c.host(name)

@@ -32,6 +32,7 @@ type host struct {
 	tokens *tokens
 	scheme scheme
 
+	workers    *workers // for small requests
 	operations operations
 	pause      pause
 
@@ -54,6 +55,7 @@ func newHost(name string, opts Options, granted quotas) (*host, error) {
 		log:        opts.Log.With(zap.String("host", name)),
 		http:       &http.Client{CheckRedirect: checkRedirect, Transport: connections},
 		tokens:     newTokens(name, address, opts.Credentials, opts.RequestTimeout),
+		workers:    newWorkers(opts.SmallRequests),
 		operations: newOperations(opts, granted),
 	}
 	h.scheme.probe = h.probeScheme
@@ -153,8 +155,6 @@ func newTransport(config *tls.Config, opts Options) *http.Transport {
 		// Go's default of two idle connections for each host makes every burst of
 		// requests a burst of TCP and TLS handshakes.
 		MaxIdleConnsPerHost:    opts.SmallRequests + opts.BlobStreams,
-		ReadBufferSize:         16 << 10,
-		WriteBufferSize:        16 << 10,
 		MaxResponseHeaderBytes: 1 << 20,
 		DisableCompression:     true, // digests are of the bytes as they are stored
 		// One HTTP/2 connection is one TCP window for all blob streams together.

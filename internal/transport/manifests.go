@@ -21,10 +21,10 @@ import (
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html
 const maxManifest = 4 << 20
 
-// accepted lists every media type a manifest can have. The whole list goes out with
+// acceptsManifests lists every media type a manifest can have. The whole list goes out with
 // each request: under a narrow Accept some registries convert what they hold, and the
 // bytes then have another digest.
-var accepted = strings.Join([]string{
+var acceptsManifests = http.Header{"Accept": {strings.Join([]string{
 	imgspec.MediaTypeImageIndex,
 	manifest.DockerV2ListMediaType,
 	imgspec.MediaTypeImageManifest,
@@ -32,14 +32,14 @@ var accepted = strings.Join([]string{
 	manifest.DockerV2Schema1SignedMediaType,
 	manifest.DockerV2Schema1MediaType,
 	"*/*",
-}, ", ")
+}, ", ")}}
 
 func manifestCall(method string, r ref.Reference) call {
 	return call{
 		method: method,
 		repo:   r.Repository,
 		path:   "manifests/" + r.Identifier(),
-		header: http.Header{"Accept": {accepted}},
+		header: acceptsManifests,
 		accept: []int{http.StatusOK},
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
@@ -20,8 +18,6 @@ type operations struct {
 	uploadStarts   operation // that are requests of their own: mounts
 	blobReads      operation
 	blobWrites     operation
-
-	together *semaphore.Weighted // of all small requests
 }
 
 // operation is how much of one kind a host is asked at once, and in a second.
@@ -47,7 +43,6 @@ func newOperations(opts Options, q quotas) operations {
 		uploadStarts:   small(q.uploadStarts),
 		blobReads:      streams(q.blobReads),
 		blobWrites:     streams(q.uploadEnds),
-		together:       semaphore.NewWeighted(int64(opts.SmallRequests)),
 	}
 }
 

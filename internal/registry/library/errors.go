@@ -90,7 +90,7 @@ func kindOfStatus(status int) error {
 	case status == http.StatusRequestTimeout:
 		return nil
 	case status >= 400 && status < 500:
-		return registry.ErrPermanent
+		return registry.ErrRefused
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func kindOfCode(coded errcode.ErrorCoder, err error) error {
 	case "UNSUPPORTED":
 		return registry.ErrUnsupported
 	case "MANIFEST_INVALID", "NAME_INVALID", "TAG_INVALID", "SIZE_INVALID", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN":
-		return registry.ErrPermanent
+		return registry.ErrRefused
 	}
 	return nil
 }

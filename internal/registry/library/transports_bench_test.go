@@ -93,7 +93,7 @@ func benchPlan(b *testing.B, source, destination *counted) plan.Plan {
 	for r := range benchRepositories {
 		for t := range benchTags {
 			path := fmt.Sprintf("library/app-%d", r)
-			m := discover.Mirror{
+			m := &discover.Mirror{
 				Upstream: ref.Repository{Host: source.host, Path: path},
 				Target:   ref.Repository{Host: destination.host, Path: path},
 			}
@@ -101,7 +101,7 @@ func benchPlan(b *testing.B, source, destination *counted) plan.Plan {
 			wanted = append(wanted, plan.Wanted{Mirror: m, Tag: tag, Source: tag, Upstream: benchImage(r, t).Digest()})
 		}
 	}
-	return plan.Build(wanted, nil, nil)
+	return plan.Build([][]plan.Wanted{wanted}, nil, nil)
 }
 
 func benchImage(repository, tag int) imagetest.Node {

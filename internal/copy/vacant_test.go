@@ -1,0 +1,123 @@
+package copy_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+)
+
+// several are actions on images of one repository that share a layer.
+func several(w *world, n int) (images []imagetest.Node, actions []plan.Action) {
+	base := imagetest.Layer("base", 2000)
+	for i := range n {
+		node := imagetest.Image(amd64, base, imagetest.Layer(fmt.Sprint(i), 100))
+		w.push(w.up, "team/app", fmt.Sprint(i), node)
+		images, actions = append(images, node), append(actions, w.action("team/app", fmt.Sprint(i), node))
+	}
+	return images, actions
+}
+
+// A repository in which the plan has found nothing is asked for one blob.
+func TestVacantRepositoryIsAskedOnce(t *testing.T) {
+	for name, down := range map[string]func(*testing.T) *place{
+		"a registry": distribution, "ECR": func(t *testing.T) *place { t.Helper(); return ecr(t, "team/app") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, distribution(t), down(t), nil)
+			images, actions := several(w, 3)
+			for i, r := range w.run(t.Context(), copy.Options{}, actions...) {
+				expect(t, r, plan.Copied)
+				w.judge(fmt.Sprint(i), images[i])
+			}
+			if got := count(w.down, "blob-head"); got != 1 {
+				t.Errorf("it was asked for %d blobs", got)
+			}
+		})
+	}
+}
+
+// Where the plan has found one of its tags there may be more, and each blob is asked for.
+func TestUsedRepositoryIsAskedForEachBlob(t *testing.T) {
+	for _, verb := range []plan.Verb{plan.InSync, plan.Present, plan.Drifted, plan.Update} {
+		t.Run(string(verb), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, distribution(t), distribution(t), nil)
+			images, actions := several(w, 3)
+			push(t, w.down, "team/app", "0", images[1]) // whose content image 1 finds
+			actions[0] = update(actions[0], images[1])
+			actions[0].Verb = verb
+			w.down.forget()
+			results := w.run(t.Context(), copy.Options{}, actions...)
+			expect(t, results[1], plan.Copied)
+			expect(t, results[2], plan.Copied)
+			for _, b := range images[1].AllBlobs() {
+				if got := w.down.wrote(string(b.Digest())); got != 0 {
+					t.Errorf("a blob that was there was uploaded %d times", got)
+				}
+			}
+		})
+	}
+}
+
+// A run ended when the repository had blobs and no tag. The next one finds the first blob
+// that it asks for, and asks for the others then.
+func TestInterruptedRunIsContinued(t *testing.T) {
+	t.Parallel()
+	down := distribution(t)
+	var refuse atomic.Bool
+	front := between(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") && refuse.Load() {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	w := newWorld(t, distribution(t), front, nil)
+	images, actions := several(w, 3)
+	refuse.Store(true)
+	for _, r := range w.run(t.Context(), copy.Options{}, actions...) {
+		expect(t, r, plan.HasFailed)
+	}
+	refuse.Store(false)
+	w.up.forget()
+	for i, r := range w.run(t.Context(), copy.Options{}, actions...) {
+		expect(t, r, plan.Copied)
+		w.judge(fmt.Sprint(i), images[i])
+		for _, b := range images[i].AllBlobs() {
+			if got := down.wrote(string(b.Digest())); got != 1 {
+				t.Errorf("blob %s was uploaded %d times", b.Digest(), got)
+			}
+		}
+	}
+}
+
+// What was taken for missing, or for brought, is asked for where a manifest is refused.
+func TestVacantRepositoryThatLosesALayer(t *testing.T) {
+	t.Parallel()
+	down := distribution(t)
+	node := image("x", amd64)
+	front := onTagPut(t, down, "1", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		collect(t, next, string(node.Blobs[1].Digest()))
+		next.ServeHTTP(w, r)
+	})
+	w := newWorld(t, distribution(t), front, nil)
+	w.push(w.up, "team/app", "1", node)
+	expect(t, w.run(t.Context(), copy.Options{}, w.action("team/app", "1", node))[0], plan.Copied)
+	for i, b := range node.AllBlobs() {
+		want := 1
+		if i == 1 {
+			want = 2
+		}
+		if got := down.wrote(string(b.Digest())); got != want {
+			t.Errorf("blob %d was uploaded %d times, want %d", i, got, want)
+		}
+	}
+	w.judge("1", node)
+}
