@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -126,10 +127,7 @@ func (c Reconciliation) how() provision.Reconcile {
 // choice reads true, false or one of some words.
 func (r *reader) choice(n *node, path string, words ...string) string {
 	r.places[path] = n.at
-	expected := "true, false"
-	for _, word := range words {
-		expected += ", " + word
-	}
+	expected := strings.Join(append([]string{"true", "false"}, words...), ", ")
 	isSwitch := n.tag == "!!bool" && (n.value == "true" || n.value == "false")
 	switch {
 	case n.kind != scalar:
