@@ -46,7 +46,7 @@ func TestDecidingReachesNothing(t *testing.T) {
 		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
 		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
 	}
-	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
+	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
 		for _, dep := range closure(t, pkg) {
 			for _, f := range forbidden {
 				if in(dep, f) {
@@ -66,16 +66,17 @@ func TestDirectImports(t *testing.T) {
 		{"failure", nil},
 		{"ref", nil},
 		{"nearest", nil},
-		{"discover", []string{"ref", "nearest"}},
+		{"provision", nil},
+		{"discover", []string{"ref", "nearest", "provision"}},
 		{"selection", []string{"ref", "discover"}},
 		{"manifest", []string{"ref", "failure"}},
-		{"plan", []string{"ref", "failure", "discover", "selection"}},
+		{"plan", []string{"ref", "failure", "discover", "selection", "provision"}},
 		{"prune", []string{"ref", "discover", "plan"}},
 		{"state", []string{"ref"}},
 		{"retry", []string{"failure"}},
-		{"registry", []string{"ref", "failure"}},
-		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
-		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "state", "registry", "copy"}},
+		{"registry", []string{"ref", "failure", "provision"}},
+		{"copy", []string{"ref", "failure", "manifest", "plan", "provision", "registry", "retry"}},
+		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "provision", "state", "registry", "copy"}},
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},

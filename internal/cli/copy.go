@@ -45,6 +45,7 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
   ecr-mirror-sync copy -s nginx:1.27.3 -d s3://my-bucket/mirror/nginx --insecure-policy
   ecr-mirror-sync copy -s nginx --tags '1.27.*/stable' --exclude-tags '*-perl' --prefix external --insecure-policy
   ecr-mirror-sync copy -s 'nginx:1.27.*' -d registry.example.com/nginx -d registry.example.org/nginx --insecure-policy
+  ecr-mirror-sync copy -s quay.io/org/app:1.0 --prefix external --create-repositories --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy`,
 		Args: noArgs,
 	}
@@ -254,12 +255,13 @@ func (c copies) find(ctx context.Context, w *wiring, run *runFlags) (mirror.Find
 			}
 		}
 		m := discover.Mirror{
-			Upstream: c.upstream,
-			Target:   to.Repository,
-			As:       to.as,
-			Rules:    c.rules,
-			Options:  discover.DefaultOptions(),
-			Origin:   discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+			Upstream:   c.upstream,
+			Target:     to.Repository,
+			As:         to.as,
+			Rules:      c.rules,
+			Options:    discover.DefaultOptions(),
+			Origin:     discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+			Repository: w.opts.file.Repository,
 		}
 		err := w.describe(ctx, &m, region)
 		if err != nil {
@@ -298,7 +300,9 @@ func underPrefix(prefix string, src ref.Repository) string {
 // know finds out whether host, which does not look like ECR's, is the registry that ECR's
 // own endpoint names for a Region, as an emulator's is.
 func (w *wiring) know(ctx context.Context, host, region string) error {
-	if _, known := w.registries.Locate(host); known || w.session.Endpoint() == "" {
+	_, known := w.registries.Locate(host)
+	_, public := w.registries.Public(host)
+	if known || public || w.session.Endpoint() == "" {
 		return nil
 	}
 	_, err := w.registries.Host(ctx, region)

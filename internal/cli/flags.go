@@ -17,6 +17,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
@@ -299,6 +300,7 @@ type copyFlags struct {
 	requireReferrers bool
 	exitOnError      bool
 	maxErrors        int
+	create           string
 
 	prune      pruneFlags // sync's alone
 	spoolDir   string
@@ -319,9 +321,26 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.requireReferrers, "require-referrers", false, "fail an image, and leave its tag as it is, where some of its signatures, SBOMs or attestations cannot be mirrored")
 	flags.BoolVar(&f.exitOnError, "exit-on-error", false, "begin nothing new once a row has failed: the same as --max-errors 1")
 	flags.IntVar(&f.maxErrors, "max-errors", 0, "begin nothing new once `N` rows have failed (0: go on, and report)")
+	flags.StringVar(&f.create, "create-repositories", "", "create ECR repositories that are missing before something is written to them; `on-push` leaves that to a creation template of ECR, and false goes over a file")
+	flags.Lookup("create-repositories").NoOptDefVal = "true"
 	flags.StringVar(&f.spoolDir, "spool-dir", "", "keep what several destinations need and cannot mount in `DIR` until the last has it (default: the system's temporary directory)")
 	flags.StringVar(&f.spoolLimit, "spool-limit", "10GiB", "at most this `SIZE` of it at once, such as 500MiB; what is more is read upstream again (0: all of it)")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
+}
+
+// creation says how missing repositories are made, nil where the flag leaves it to the file.
+func (f *copyFlags) creation() (*provision.Create, error) {
+	switch f.create {
+	case "":
+		return nil, nil
+	case "true":
+		return new(provision.ByCall), nil
+	case "on-push":
+		return new(provision.OnPush), nil
+	case "false":
+		return new(provision.Never), nil
+	}
+	return nil, usageErrorf("--create-repositories %q: expected on-push or false, or no value at all", f.create)
 }
 
 // mostErrors is how many rows may fail before nothing new begins, 0 for any number.

@@ -167,6 +167,9 @@ func (s *stage) commands() map[string]command {
 		"served":        s.served,
 		"bucket-writes": s.bucketWrites,
 		"weeks-pass":    s.weeksPass,
+		"ecr-names":     s.ecrNames,
+		"template":      s.template,
+		"has":           s.has,
 	}
 }
 

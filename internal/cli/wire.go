@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
@@ -63,6 +64,9 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		return nil, err
 	}
 	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil)}
+	if err := w.nameRegistries(); err != nil {
+		return nil, err
+	}
 	upstream, err := w.upstream()
 	if err != nil {
 		return nil, err
@@ -107,6 +111,29 @@ func (w *wiring) noRegistries() map[string]registry.Target {
 	}
 }
 
+// nameRegistries tells what the file says of ECR's hosts, before anybody searches them.
+func (w *wiring) nameRegistries() error {
+	for _, host := range slices.Sorted(maps.Keys(w.opts.file.File.Registries)) {
+		said := w.opts.file.File.Registries[host].ECR
+		if said == nil {
+			continue
+		}
+		access := ecr.Access{
+			Role:     ecr.Role{ARN: said.Role, ExternalID: said.ExternalID, SessionName: said.SessionName},
+			Endpoint: said.Endpoint,
+		}
+		if said.Public || ecr.IsPublicHost(host) {
+			w.registries.NamePublic(host, access)
+			continue
+		}
+		err := w.registries.Name(host, ecr.Location{Account: said.Account, Region: said.Region}, access)
+		if err != nil {
+			return usageErrorf("registries.%s.ecr: %w", host, err)
+		}
+	}
+	return nil
+}
+
 // upstream returns who asks upstream registries: who the flags say, else who the file
 // says, else, where only operators name upstreams, who the machine is.
 func (w *wiring) upstream() (auth.Provider, error) {
@@ -115,7 +142,7 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	}
 	var machine auth.Chain
 	if w.opts.passwords {
-		machine = append(machine, w.registries)
+		machine = append(machine, w.registries.Reading())
 	}
 	if w.opts.named && !w.opts.upstream.file {
 		machine = append(machine, auth.DefaultFiles())
@@ -219,7 +246,8 @@ func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[str
 
 // search returns what looks for resource tags in one scope.
 func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
-	return ecr.NewFinder(w.session.As(ecr.Role{ARN: s.Role}, s.Account), w.registries, ecr.FinderOptions{
+	role := ecr.Role{ARN: s.Role, ExternalID: s.ExternalID, SessionName: s.SessionName}
+	return ecr.NewFinder(w.session.As(role, s.Account), w.registries, ecr.FinderOptions{
 		Keys:     s.Keys(),
 		Regions:  s.Regions,
 		Prefixes: s.Prefixes,

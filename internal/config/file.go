@@ -34,6 +34,8 @@ type Defaults struct {
 	MinTags       *int      `yaml:"minTags" min:"0" max:"1000000" doc:"A mirror whose rules match fewer tags than this fails. 0 switches the guard off." default:"0"`
 	Schedule      *Schedule `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at a mirror." default:"the daemon's own interval"`
 	Prune         *Prune    `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more." default:"false"`
+
+	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How destination repositories at ECR come into being, and how they are to be. docs/ecr.md tells the whole." default:"they are left alone"`
 }
 
 // A Registry is how one registry host is spoken to.
@@ -42,6 +44,33 @@ type Registry struct {
 	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
 	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
 	S3          Bucket       `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
+	ECR         *ECR         `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
+}
+
+// ECR says how a registry of ECR is spoken to. What the host's name says need not be
+// repeated.
+type ECR struct {
+	Account     string `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry the host is." default:"what the host's name says"`
+	Region      string `yaml:"region" is:"region" doc:"Its Region." default:"what the host's name says"`
+	Role        string `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume for this registry, as upstream and as destination." default:"--role-arn, if that is given"`
+	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
+	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
+	Endpoint    string `yaml:"endpoint" is:"url" doc:"The URL of ECR's API for this registry, such as a VPC endpoint's or an emulator's." default:"AWS's own, or what the AWS configuration says"`
+	Public      bool   `yaml:"public" doc:"The host is ECR Public, as an emulator's is; public.ecr.aws always is." default:"false"`
+}
+
+func (e *ECR) check(r *reader, path string) {
+	if e.Public && (e.Account != "" || e.Region != "") {
+		r.fail(path, "ECR Public is one for all accounts and Regions", "public alone, or account and region")
+	}
+	checkRole(r, path, e.Role, e.ExternalID, e.SessionName)
+}
+
+// checkRole notes what belongs to a role where there is none.
+func checkRole(r *reader, path, role, externalID, sessionName string) {
+	if role == "" && (externalID != "" || sessionName != "") {
+		r.fail(path, "externalId and sessionName belong to a role, and none is given", "role")
+	}
 }
 
 // TLS says how the connection to a registry is secured.
@@ -77,9 +106,13 @@ func (d Discovery) On() bool {
 // A Scope is a part of ECR that is searched for resource tags. The zero Scope is the
 // account and Region of the AWS configuration.
 type Scope struct {
-	Account  string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
-	Regions  []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
-	Role     string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+	Account string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
+	Regions []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
+	Role    string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+
+	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
+	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
+
 	Prefixes []string `yaml:"prefixes" aka:"prefix" is:"pathPrefix" doc:"Only repositories under one of these, by whole path segments." default:"every repository"`
 	ImageKey string   `yaml:"imageKey" aka:"image-key" is:"resourceTagKey" doc:"The resource tag that names the upstream repository." default:"upstream-image"`
 	TagKey   string   `yaml:"tagKey" aka:"tag-key" is:"resourceTagKey" doc:"The resource tag that names the tags to mirror." default:"upstream-tags"`
@@ -101,6 +134,8 @@ type Mirror struct {
 	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
 	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
 	Prune     *Prune        `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more. Keys that are not given here are those of defaults.prune." default:"defaults.prune"`
+
+	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How the destination repositories at ECR come into being, and how they are to be. Keys that are not given here are those of defaults.repositories." default:"defaults.repositories"`
 }
 
 // From is what a mirror reads: one repository, or the repositories of a registry that

@@ -61,6 +61,10 @@ var (
 	accountPattern   = regexp.MustCompile(`^[0-9]{12}$`)
 	regionPattern    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	rolePattern      = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$`)
+	externalID       = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]{2,1000}$`) // STS takes 1224; RE2 counts to 1000
+	sessionName      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{2,64}$`)
+	endpointURL      = regexp.MustCompile(`^https?://[A-Za-z0-9._-]+(:[0-9]+)?(/[^?#\s]*)?$`)
+	exclusionPattern = regexp.MustCompile(`^[A-Za-z0-9._*-]{1,128}$`)
 	resourceTagKey   = regexp.MustCompile(`^[A-Za-z0-9 _.:/=+@-]{1,128}$`)
 	pathPrefix       = regexp.MustCompile(`^[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*$`)
 	repositoryGlob   = regexp.MustCompile(`^[a-z0-9*][a-z0-9._/*-]*$`)
@@ -156,6 +160,18 @@ func tagGrammarOf(is string) grammar {
 		return grammar{noun: "an AWS Region", expected: "a Region such as eu-central-1", pattern: regionPattern}
 	case "role":
 		return grammar{noun: "a role", expected: "an ARN such as arn:aws:iam::111122223333:role/mirror", pattern: rolePattern}
+	case "externalId":
+		return grammar{noun: "an external id", expected: "2 to 1000 of letters, digits and _ + = , . @ : / -", pattern: externalID, loose: true}
+	case "sessionName":
+		return grammar{noun: "a session name", expected: "2 to 64 of letters, digits and _ + = , . @ -", pattern: sessionName, loose: true}
+	case "url":
+		return grammar{noun: "a URL", expected: "a URL such as https://vpce-0123.api.ecr.eu-central-1.vpce.amazonaws.com", pattern: endpointURL}
+	case "encryption":
+		return grammar{noun: "an encryption", expected: "AES256, KMS or KMS_DSSE", values: []string{"AES256", "KMS", "KMS_DSSE"}}
+	case "mutability":
+		return grammar{noun: "a mode", expected: "MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION", values: []string{"MUTABLE", "IMMUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"}}
+	case "exclusion":
+		return grammar{noun: "a filter", expected: "at most 128 of letters, digits, . _ - and the wildcard *", pattern: exclusionPattern, loose: true}
 	case "resourceTagKey":
 		return grammar{noun: "a resource-tag key", expected: "at most 128 of letters, digits, spaces and _ . : / = + - @", pattern: resourceTagKey}
 	}

@@ -64,6 +64,7 @@ type Events struct {
 	Started  func(plan.Action)
 	Moved    func(a plan.Action, bytes int) // blob bytes on their way to the destination
 	Finished func(plan.Result)
+	Created  func(ref.Repository) // a repository was made
 }
 
 // Places says where the two sides of an action are. For actions with the same
@@ -95,6 +96,7 @@ type Copier struct {
 
 	sources      flights[ref.Repository, imagetypes.ImageSource]
 	destinations flights[ref.Repository, imagetypes.ImageDestination]
+	repositories flights[ref.Repository, struct{}] // those that were made
 
 	failed atomic.Int64 // actions
 
@@ -309,8 +311,11 @@ func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers
 			return false, referrers, err
 		}
 	}
-	if referrers, err = j.content(ctx, root); err != nil {
+	if err := c.repository(ctx, a); err != nil {
 		return false, referrers, err
+	}
+	if referrers, err = j.content(ctx, root); err != nil {
+		return false, referrers, notMade(a, err)
 	}
 	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err

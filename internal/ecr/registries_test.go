@@ -264,7 +264,7 @@ func TestPasswordsAreTheRegions(t *testing.T) {
 
 func TestOtherHostsGetNothing(t *testing.T) {
 	server, registries, _ := passwords(t, ecr.Options{})
-	for _, host := range []string{"docker.io", "public.ecr.aws", "", hostIn("us-east-1") + ".evil.example", server.Host} {
+	for _, host := range []string{"docker.io", "", hostIn("us-east-1") + ".evil.example", server.Host} {
 		if cred, err := registries.Credential(t.Context(), host); err != nil || !cred.Anonymous() {
 			t.Errorf("Credential(%q) = %v, %v", host, cred, err)
 		}

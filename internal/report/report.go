@@ -62,8 +62,9 @@ type Row struct {
 	Bytes          int64      `json:"bytes"`          // blob bytes written to the destination for this row
 	Referrers      Referrers  `json:"referrers"`
 	Reason         string     `json:"reason"`
-	Origin         string     `json:"origin"` // where the rule was written: a repository's ARN, "command line"
-	Region         string     `json:"region"` // AWS Region of the destination, "" where there is none
+	Creates        bool       `json:"createsRepository"` // Destination is missing, and made with this row
+	Origin         string     `json:"origin"`            // where the rule was written: a repository's ARN, "command line"
+	Region         string     `json:"region"`            // AWS Region of the destination, "" where there is none
 	DurationMs     int64      `json:"durationMs"`
 }
 
@@ -142,7 +143,7 @@ func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
 		}
 		return resultRow(unreached(p.Actions[i]))
 	}}
-	r := assemble(KindSync, run, rows, p.Warnings)
+	r := assemble(KindSync, run, rows, p.Remarks())
 	for _, result := range results {
 		r.Totals.goesByDigest(result.Status == plan.StaysInSync, result.Action)
 	}
@@ -164,10 +165,11 @@ func (t *Totals) goesByDigest(inSync bool, a plan.Action) {
 // report is written.
 func FromPlan(run Run, p plan.Plan) Report {
 	rows := Rows{count: len(p.Actions), row: func(i int) Row { return resultRow(plan.Unchanged(p.Actions[i])) }}
-	r := assemble(KindPlan, run, rows, p.Warnings)
+	r := assemble(KindPlan, run, rows, p.Remarks())
 	for _, a := range p.Actions {
 		r.Totals.goesByDigest(a.Verb == plan.InSync, a)
 	}
+	r.Totals.WouldSet = p.SettingsChanged()
 	return r
 }
 
@@ -230,6 +232,7 @@ func resultRow(result plan.Result) Row {
 		Bytes:          result.Bytes,
 		Referrers:      referrers(result),
 		Reason:         cmp.Or(result.Reason, a.Reason),
+		Creates:        a.Creates,
 		Origin:         a.Mirror.Origin.Place,
 		Region:         a.Mirror.Origin.Region,
 		DurationMs:     result.Duration.Milliseconds(),
@@ -369,6 +372,7 @@ type Totals struct {
 	WouldCopy   int   `json:"wouldCopy"`
 	WouldUpdate int   `json:"wouldUpdate"`
 	WouldPrune  int   `json:"wouldPrune"`
+	WouldSet    int   `json:"wouldSet"` // settings of destination repositories; not among the images
 	Listed      int   `json:"listed"`
 	LeftOut     int   `json:"leftOut"`
 	Incomplete  int   `json:"incomplete"` // rows with referrers that could not be mirrored
@@ -456,7 +460,7 @@ func (r Report) Outcome() Outcome {
 		AnyFailed:      t.Failed > 0,
 		AllFailed:      t.Failed > 0 && t.Failed == t.Images,
 		AnyBlocked:     t.Blocked > 0,
-		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune > 0,
+		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune+t.WouldSet > 0,
 		Pending:        t.Pending > 0,
 		Interrupted:    r.Interrupted,
 		BudgetUsedUp:   r.BudgetUsedUp,
