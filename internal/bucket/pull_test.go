@@ -65,6 +65,9 @@ func write(ctx context.Context, target registry.Target, path, tag string, node i
 		}
 	}
 	for n := range node.All() {
+		if n.Digest() == node.Digest() {
+			continue // the tag brings it
+		}
 		if err := registry.WriteManifest(ctx, dst, n.Digest().String(), registry.Manifest{MediaType: n.Descriptor.MediaType, Raw: n.Raw}); err != nil {
 			return err
 		}

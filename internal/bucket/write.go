@@ -24,6 +24,11 @@ func (d *destination) WriteManifest(ctx context.Context, identifier string, m re
 	if lastDigest(o.key) == "" {
 		return d.writeTag(ctx, identifier, o)
 	}
+	return d.writeDigest(ctx, o)
+}
+
+// writeDigest stores a manifest under its digest.
+func (d *destination) writeDigest(ctx context.Context, o object) error {
 	if err := d.bucket.claim(ctx, d.repo, o.key); err != nil {
 		return err
 	}
@@ -53,8 +58,15 @@ func (d *destination) object(identifier string, m registry.Manifest) (object, er
 	return o, nil
 }
 
-// writeTag writes a tag, and only then its entry in the list.
+// writeTag writes a tag, and only then its entry in the list. A registry that is given a tag
+// has the manifest under its digest as well, and clients that have resolved the tag ask
+// for that.
 func (d *destination) writeTag(ctx context.Context, tag string, o object) error {
+	named := o
+	named.key, named.cache = d.bucket.in(d.repo, manifests+string(o.digest)), forever
+	if err := d.writeDigest(ctx, named); err != nil {
+		return err
+	}
 	if err := d.bucket.put(ctx, o); err != nil {
 		return err
 	}

@@ -119,7 +119,8 @@ func (e *endpoint) GetBlob(_ context.Context, b imagetypes.BlobInfo, _ imagetype
 	return io.NopCloser(bytes.NewReader(content)), int64(len(content)), nil
 }
 
-// WriteManifest is registry.ManifestWriter: it writes tags, and keeps media types.
+// WriteManifest is registry.ManifestWriter: it writes tags, and keeps media types. What has
+// a tag is there under its digest, too.
 func (e *endpoint) WriteManifest(ctx context.Context, identifier string, m registry.Manifest) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -127,6 +128,7 @@ func (e *endpoint) WriteManifest(ctx context.Context, identifier string, m regis
 	e.memory.mu.Lock()
 	defer e.memory.mu.Unlock()
 	e.memory.manifests[key(e.repo, identifier)] = m
+	e.memory.manifests[key(e.repo, digest.FromBytes(m.Raw).String())] = m
 	return nil
 }
 

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"only what was asked for", exact},
 		{"media types", mediaTypes},
 		{"content before tags", twoPhases},
+		{"a tag without a digest before", taggedAlone},
 		{"several tags of a digest", severalTags},
 		{"a tag that moves", moved},
 		{"all at once", atOnce},

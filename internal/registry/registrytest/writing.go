@@ -42,6 +42,24 @@ func twoPhases(t *testing.T, f Fixture) {
 	absentTag(t, f, f.Repository.Digested(other))
 }
 
+// taggedAlone: what was written under a tag alone is there under its digest, too, as clients
+// ask for it that have resolved the tag.
+func taggedAlone(t *testing.T, f Fixture) {
+	node := image("tagged alone")
+	dst := destination(t, f, f.Repository)
+	for _, b := range node.AllBlobs() {
+		if err := upload(t.Context(), dst, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := registry.WriteManifest(t.Context(), dst, "1.0", manifestOf(node)); err != nil {
+		t.Fatal(err)
+	}
+	resolved(t, f, f.Repository.Tagged("1.0"), node)
+	resolved(t, f, f.Repository.Digested(node.Digest()), node)
+	readBack(t, f, f.Repository, node)
+}
+
 // moved: a tag is what was written last, and what it was stays under its digest.
 func moved(t *testing.T, f Fixture) {
 	before, after := image("before"), image("after")
