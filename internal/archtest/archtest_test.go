@@ -79,7 +79,7 @@ func TestDirectImports(t *testing.T) {
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
-		{"trust", []string{"ref", "failure", "registry/library"}},
+		{"trust", []string{"ref", "failure", "manifest", "registry", "registry/library"}},
 	}
 	for _, test := range tests {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {
