@@ -82,7 +82,7 @@ func TestDirectImports(t *testing.T) {
 		{"listing", []string{"failure", "discover", "config", "registry"}},
 		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
 		{"layout", []string{"ref", "registry"}},
-		{"trust", []string{"ref", "failure", "layout", "registry/library"}},
+		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
 	}
 	for _, test := range tests {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {
