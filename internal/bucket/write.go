@@ -12,7 +12,8 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// WriteManifest stores m under a tag, which is then in tags/list, or under its digest.
+// WriteManifest stores m under its digest, and then under a tag, which is then in
+// tags/list, where identifier is one: whoever resolves a tag reads its digest.
 func (d *destination) WriteManifest(ctx context.Context, identifier string, m registry.Manifest) error {
 	o, err := d.object(identifier, m)
 	if err != nil {
@@ -22,6 +23,9 @@ func (d *destination) WriteManifest(ctx context.Context, identifier string, m re
 		return err
 	}
 	if lastDigest(o.key) == "" {
+		if err := d.WriteManifest(ctx, o.digest.String(), m); err != nil {
+			return err
+		}
 		return d.writeTag(ctx, identifier, o)
 	}
 	return d.writeDigest(ctx, o)

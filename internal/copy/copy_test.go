@@ -20,6 +20,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
 // flavours are the ways content can take.
@@ -488,7 +489,7 @@ func TestMaxErrors(t *testing.T) {
 func TestImagesBeginAsBlobsAreWanted(t *testing.T) {
 	const images, layers = 40, 20
 	t.Parallel()
-	w := newWorld(t, distribution(t), distribution(t), nil)
+	w := newWorld(t, distribution(t), distribution(t), func(o *transport.Options) { o.Stall = time.Hour }) // a busy machine is no stall
 	var actions []plan.Action
 	for i := range images {
 		var own []imagetest.Blob

@@ -98,7 +98,8 @@ func ReadManifests(ctx context.Context, s Source, repo ref.Repository, digests [
 // tag nor be told a media type, and both matter: several tags share one endpoint, and
 // an OCI manifest need not carry its type in its bytes.
 type ManifestWriter interface {
-	// WriteManifest stores m under identifier, a tag or the digest of m.Raw. It
+	// WriteManifest stores m under identifier, a tag or the digest of m.Raw. Under a tag
+	// it can be read by its digest as well: nobody else writes a tag's root. It
 	// returns only when the registry has said that it holds the manifest under the
 	// digest of its bytes.
 	WriteManifest(ctx context.Context, identifier string, m Manifest) error
