@@ -36,7 +36,8 @@ type host struct {
 	operations operations
 	pause      pause
 
-	noReferrers atomic.Bool // the host has shown that it does not know the referrers API
+	noReferrers  atomic.Bool // the host has shown that it does not know the referrers API
+	referrersAPI firstQuestion
 }
 
 func newHost(name string, opts Options, granted quotas) (*host, error) {

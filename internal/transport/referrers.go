@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/zap"
@@ -43,6 +44,11 @@ func (c *Client) referrers(ctx context.Context, subject ref.Reference, instead f
 	if err := checkDigest(subject.Digest); err != nil {
 		return nil, err
 	}
+	answered, err := h.referrersAPI.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer answered()
 	if !h.noReferrers.Load() {
 		entries, err := h.askReferrers(ctx, subject)
 		if !unknownAPI(err) {
@@ -53,8 +59,35 @@ func (c *Client) referrers(ctx context.Context, subject ref.Reference, instead f
 			h.noReferrers.Store(true)
 		}
 	}
+	answered()
 	entries, err := instead(ctx, subject)
 	return h.claims(subject, entries), err
+}
+
+// firstQuestion lets one question go before all others of its kind, whose answer may
+// spare them. Of 64 that went together to a host without the API each was asked in vain.
+type firstQuestion struct {
+	once     sync.Once
+	answered chan struct{}
+}
+
+// begin waits until the first question has its answer, whatever it is, but for the one
+// who asks it: that one calls answered then, as everybody may.
+func (q *firstQuestion) begin(ctx context.Context) (answered func(), err error) {
+	first := false
+	q.once.Do(func() {
+		first = true
+		q.answered = make(chan struct{})
+	})
+	if first {
+		return sync.OnceFunc(func() { close(q.answered) }), nil
+	}
+	select {
+	case <-q.answered:
+		return func() {}, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // askReferrers reads all pages of the referrers API.

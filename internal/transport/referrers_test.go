@@ -1,11 +1,14 @@
 package transport_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
@@ -205,4 +208,52 @@ func TestWriteReferrer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever asks first finds out for all the others that a registry is older than the API.
+func TestAHostWithoutTheReferrersAPIIsAskedOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		j := w.serve(host, func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(10 * time.Millisecond)
+			http.NotFound(rw, r)
+		})
+		c := w.client(transport.Options{})
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if found, err := c.Referrers(t.Context(), repo.Digested(rawSum)); err != nil || len(found) != 0 {
+					t.Errorf("%v, %v", found, err)
+				}
+			})
+		}
+		all.Wait()
+		asked := 0
+		for _, what := range j.whats() {
+			if strings.Contains(what, "/referrers/") {
+				asked++
+			}
+		}
+		if asked != 1 {
+			t.Errorf("the API was asked for %d times", asked)
+		}
+	})
+}
+
+// One who gives up before the first answer leaves the question to the others.
+func TestTheFirstQuestionMayBeGivenUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.serve(host, func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			http.NotFound(rw, r)
+		})
+		c := w.client(transport.Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := c.Referrers(ctx, repo.Digested(rawSum)); err == nil {
+			t.Error("no error of a question that was given up")
+		}
+		if _, err := c.Referrers(t.Context(), repo.Digested(rawSum)); err != nil {
+			t.Errorf("after it: %v", err)
+		}
+	})
 }
