@@ -46,7 +46,7 @@ func TestDecidingReachesNothing(t *testing.T) {
 		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
 		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
 	}
-	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
+	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
 		for _, dep := range closure(t, pkg) {
 			for _, f := range forbidden {
 				if in(dep, f) {
@@ -66,20 +66,23 @@ func TestDirectImports(t *testing.T) {
 		{"failure", nil},
 		{"ref", nil},
 		{"nearest", nil},
-		{"discover", []string{"ref", "nearest"}},
+		{"provision", nil},
+		{"discover", []string{"ref", "nearest", "provision"}},
 		{"selection", []string{"ref", "discover"}},
 		{"manifest", []string{"ref", "failure"}},
-		{"plan", []string{"ref", "failure", "discover", "selection"}},
+		{"plan", []string{"ref", "failure", "discover", "selection", "provision"}},
 		{"prune", []string{"ref", "discover", "plan"}},
 		{"state", []string{"ref"}},
 		{"retry", []string{"failure"}},
-		{"registry", []string{"ref", "failure"}},
-		{"copy", []string{"ref", "failure", "manifest", "plan", "registry", "retry"}},
-		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "state", "registry", "copy"}},
+		{"registry", []string{"ref", "failure", "provision"}},
+		{"copy", []string{"ref", "failure", "manifest", "plan", "provision", "registry", "retry"}},
+		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "provision", "state", "registry", "copy"}},
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
-		{"trust", []string{"ref", "failure", "registry/library"}},
+		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
+		{"layout", []string{"ref", "registry"}},
+		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
 		{"auth", nil},
 		{"auth/google", []string{"auth", "failure"}},
 		{"auth/azure", []string{"auth", "failure"}},
@@ -99,7 +102,7 @@ func everyPackage(t *testing.T) []string {
 	all := goList(t, "./cmd/ecr-mirror-sync/...", "./internal/...")
 	kits := []string{
 		module + "internal/ecrlocal", module + "internal/imagetest", module + "internal/testkit", module + "internal/demo",
-		module + "internal/deps", module + "internal/archtest",
+		module + "internal/registry/registrytest", module + "internal/deps", module + "internal/archtest",
 	}
 	return slices.DeleteFunc(all, func(pkg string) bool {
 		return slices.ContainsFunc(kits, func(kit string) bool { return in(pkg, kit) })
@@ -126,8 +129,8 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 // and its types.
 func TestWhoKnowsTheSDKs(t *testing.T) {
 	sdks := map[string][]string{
-		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/s3store"},
-		"github.com/aws/smithy-go":             {"internal/ecr", "internal/s3store"},
+		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/bucket", "internal/s3store"},
+		"github.com/aws/smithy-go":             {"internal/ecr", "internal/bucket", "internal/s3store"},
 		"github.com/Azure/azure-sdk-for-go":    {"internal/auth/azure"},
 		"golang.org/x/oauth2":                  {"internal/auth/google"},
 		"cloud.google.com/go/compute/metadata": {"internal/auth/google"},
@@ -146,7 +149,7 @@ func TestWhoKnowsTheSDKs(t *testing.T) {
 			}
 		}
 	}
-	for _, pkg := range []string{"internal/ecr", "internal/s3store", "internal/auth/azure", "internal/auth/google"} {
+	for _, pkg := range []string{"internal/ecr", "internal/bucket", "internal/s3store", "internal/auth/azure", "internal/auth/google"} {
 		if !knows[pkg] {
 			t.Errorf("%s imports no SDK: this test looks in the wrong place", pkg)
 		}
