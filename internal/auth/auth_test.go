@@ -184,14 +184,14 @@ func TestFile(t *testing.T) {
 func TestFilesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for name, path := range map[string]string{
-		"missing":                  filepath.Join(dir, "none.json"),
-		"a directory":              dir,
-		"empty":                    write(t, ""),
-		"no JSON":                  write(t, `{"auths":`),
-		"another shape":            write(t, `["auths"]`),
-		"something else":           write(t, `{"name":"package","version":"1.0.0"}`),
-		"no base64":                write(t, `{"auths":{"a.test":{"auth":"!`+hidden+`"}}}`),
-		"no colon":                 write(t, `{"auths":{"a.test":{"auth":"`+entry(hidden)+`"}}}`),
+		"missing":        filepath.Join(dir, "none.json"),
+		"a directory":    dir,
+		"empty":          write(t, ""),
+		"no JSON":        write(t, `{"auths":`),
+		"another shape":  write(t, `["auths"]`),
+		"something else": write(t, `{"name":"package","version":"1.0.0"}`),
+		"no base64":      write(t, `{"auths":{"a.test":{"auth":"!`+hidden+`"}}}`),
+		"no colon":       write(t, `{"auths":{"a.test":{"auth":"`+entry(hidden)+`"}}}`),
 	} {
 		_, err := auth.OpenFile(path)
 		if err == nil {
