@@ -83,6 +83,9 @@ func TestDirectImports(t *testing.T) {
 		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
 		{"layout", []string{"ref", "registry"}},
 		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
+		{"auth", nil},
+		{"auth/google", []string{"auth", "failure"}},
+		{"auth/azure", []string{"auth", "failure"}},
 	}
 	for _, test := range tests {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {
@@ -122,23 +125,33 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 	}
 }
 
-// The SDK stays where AWS is spoken: three packages translate its errors and its types.
-func TestWhoKnowsTheSDK(t *testing.T) {
-	knowing := []string{module + "internal/ecr", module + "internal/bucket", module + "internal/s3store"}
-	knows := 0
+// Each cloud's SDK stays where that cloud is spoken: those packages translate its errors
+// and its types.
+func TestWhoKnowsTheSDKs(t *testing.T) {
+	sdks := map[string][]string{
+		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/bucket", "internal/s3store"},
+		"github.com/aws/smithy-go":             {"internal/ecr", "internal/bucket", "internal/s3store"},
+		"github.com/Azure/azure-sdk-for-go":    {"internal/auth/azure"},
+		"golang.org/x/oauth2":                  {"internal/auth/google"},
+		"cloud.google.com/go/compute/metadata": {"internal/auth/google"},
+	}
+	knows := map[string]bool{}
 	for _, pkg := range everyPackage(t) {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
-			if !in(imported, "github.com/aws/aws-sdk-go-v2") && !in(imported, "github.com/aws/smithy-go") {
-				continue
+			for sdk, may := range sdks {
+				switch own := strings.TrimPrefix(pkg, module); {
+				case !in(imported, sdk):
+				case slices.Contains(may, own):
+					knows[own] = true
+				default:
+					t.Errorf("%s imports %s", pkg, imported)
+				}
 			}
-			if slices.Contains(knowing, pkg) {
-				knows++
-				continue
-			}
-			t.Errorf("%s imports %s", pkg, imported)
 		}
 	}
-	if knows == 0 {
-		t.Errorf("%v import no SDK: this test looks in the wrong place", knowing)
+	for _, pkg := range []string{"internal/ecr", "internal/bucket", "internal/s3store", "internal/auth/azure", "internal/auth/google"} {
+		if !knows[pkg] {
+			t.Errorf("%s imports no SDK: this test looks in the wrong place", pkg)
+		}
 	}
 }

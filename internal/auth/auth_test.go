@@ -184,15 +184,14 @@ func TestFile(t *testing.T) {
 func TestFilesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for name, path := range map[string]string{
-		"missing":                  filepath.Join(dir, "none.json"),
-		"a directory":              dir,
-		"empty":                    write(t, ""),
-		"no JSON":                  write(t, `{"auths":`),
-		"another shape":            write(t, `["auths"]`),
-		"something else":           write(t, `{"name":"package","version":"1.0.0"}`),
-		"no base64":                write(t, `{"auths":{"a.test":{"auth":"!`+hidden+`"}}}`),
-		"no colon":                 write(t, `{"auths":{"a.test":{"auth":"`+entry(hidden)+`"}}}`),
-		"a store that is not read": write(t, `{"auths":{"a.test":{}},"credsStore":"desktop"}`),
+		"missing":        filepath.Join(dir, "none.json"),
+		"a directory":    dir,
+		"empty":          write(t, ""),
+		"no JSON":        write(t, `{"auths":`),
+		"another shape":  write(t, `["auths"]`),
+		"something else": write(t, `{"name":"package","version":"1.0.0"}`),
+		"no base64":      write(t, `{"auths":{"a.test":{"auth":"!`+hidden+`"}}}`),
+		"no colon":       write(t, `{"auths":{"a.test":{"auth":"`+entry(hidden)+`"}}}`),
 	} {
 		_, err := auth.OpenFile(path)
 		if err == nil {
@@ -206,7 +205,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: error %q quotes the entry", name, err)
 		}
 	}
-	for name, text := range map[string]string{"logged out": `{"auths":{}}`, "a store beside an entry": `{"auths":{"a.test":{"auth":"` + entry("a:b") + `"}},"credsStore":"desktop"}`} {
+	for name, text := range map[string]string{"logged out": `{"auths":{}}`, "a store": `{"auths":{"a.test":{}},"credsStore":"desktop"}`, "a store beside an entry": `{"auths":{"a.test":{"auth":"` + entry("a:b") + `"}},"credsStore":"desktop"}`} {
 		if _, err := auth.OpenFile(write(t, text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

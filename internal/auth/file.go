@@ -14,7 +14,7 @@ import (
 )
 
 // File provides what docker and podman keep in their auth files, credential helpers
-// included. The zero File reads the usual places; a File with a path reads that one.
+// and stores included. The zero File reads the usual places; a File with a path reads that one.
 type File struct {
 	path string
 }
@@ -48,16 +48,11 @@ func validate(raw []byte) error {
 	if file.Auths == nil && file.Helpers == nil && file.Store == "" {
 		return errors.New(`it has none of "auths", "credHelpers" and "credsStore"`)
 	}
-	usable := len(file.Helpers) > 0
 	for host, entry := range file.Auths {
 		decoded, err := base64.StdEncoding.DecodeString(entry.Auth)
 		if err != nil || len(decoded) > 0 && !strings.Contains(string(decoded), ":") {
 			return fmt.Errorf("the entry of %s is not user:password in base64", host)
 		}
-		usable = usable || len(decoded) > 0
-	}
-	if file.Store != "" && !usable {
-		return fmt.Errorf("it keeps everything in the credsStore %q, which is not read: name it under credHelpers, host by host", file.Store)
 	}
 	return nil
 }
@@ -81,6 +76,9 @@ func (f File) Credential(_ context.Context, host string) (Credential, error) {
 	found, err := config.GetCredentials(sys, host)
 	if err != nil {
 		return Credential{}, err
+	}
+	if found == (imagetypes.DockerAuthConfig{}) {
+		return f.stored(host)
 	}
 	return Credential{
 		Username:      found.Username,

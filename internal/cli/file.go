@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/bucket"
@@ -96,7 +97,7 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 
 // credentials are what the file gives registries. A host that it names gets that and
 // nothing else; rest answers for the others.
-func credentials(file *config.Config, rest auth.Provider) (auth.Provider, error) {
+func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth.Provider, error) {
 	hosts := make(map[string]auth.Provider)
 	for host, r := range file.File.Registries {
 		switch c := r.Credentials; {
@@ -109,6 +110,14 @@ func credentials(file *config.Config, rest auth.Provider) (auth.Provider, error)
 				return nil, usageErrorf("registries.%s.credentials: %w", host, err)
 			}
 			hosts[host] = opened
+		case c.Google != nil:
+			opened, err := asGoogle(host, *c.Google, log)
+			if err != nil {
+				return nil, usageErrorf("registries.%s.credentials: %w", host, err)
+			}
+			hosts[host] = opened
+		case c.Azure != nil:
+			hosts[host] = asAzure(*c.Azure, log)
 		default:
 			hosts[host] = auth.Static{host: c.Credential()}
 		}

@@ -157,6 +157,7 @@ func (s *stage) commands() map[string]command {
 		"interrupt":     s.interrupt,
 		"proxy":         s.proxy,
 		"golden":        s.golden,
+		"google":        s.google,
 		"fill":          fill,
 		"separate":      s.separate,
 		"withdraw":      s.withdraw,

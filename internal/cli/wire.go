@@ -44,7 +44,7 @@ type wireOptions struct {
 	file       *config.Config
 	upstream   asking
 	passwords  bool // whether an operator names upstreams, so that ECR passwords may be used for them
-	named      bool // whether operators alone do, so that docker's own auth files may be used for them too
+	named      bool // whether operators alone do, so that docker's own auth files and who the machine is to other clouds may be used for them too
 	files      bool // whether docker's own auth files serve destinations that are not ECR
 	certDir    string
 	retryTimes int
@@ -147,7 +147,10 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	if w.opts.named && !w.opts.upstream.file {
 		machine = append(machine, auth.DefaultFiles())
 	}
-	said, err := credentials(w.opts.file, machine)
+	if w.opts.named {
+		machine = append(machine, identities(w.opts.log)...)
+	}
+	said, err := credentials(w.opts.file, machine, w.opts.log)
 	return append(slices.Clone(w.opts.upstream.given), said), err
 }
 
@@ -157,7 +160,8 @@ func (w *wiring) destination() (auth.Provider, error) {
 	if w.opts.files {
 		machine = append(machine, auth.DefaultFiles())
 	}
-	return credentials(w.opts.file, machine)
+	machine = append(machine, identities(w.opts.log)...)
+	return credentials(w.opts.file, machine, w.opts.log)
 }
 
 // client makes one side's transport. The sides do not share one, so that neither can

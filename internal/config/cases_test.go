@@ -257,5 +257,17 @@ func credentialCases() []struct{ name, text string } {
 		{"no file", credentials("      token: 'file:'\n")},
 		{"variable for an auth file", credentials("      authFile: ${HUB_USER}\n")},
 		{"shown", credentials("      token: '[redacted]'\n")},
+		{"google and a token", credentials("      google: default\n      token: canary\n")},
+		{"google with another word", credentials("      google: canary\n")},
+		{"google with a list", credentials("      google: [canary]\n")},
+		{"google with nothing", credentials("      google: {}\n")},
+		{"google left empty", credentials("      google:\n")},
+		{"google with two kinds", credentials("      google: {key: canary, accessToken: canary}\n")},
+		{"google with an unknown key", credentials("      google: {keyFile: canary}\n")},
+		{"azure with another word", credentials("      azure: canary\n")},
+		{"azure without an ID", credentials("      azure: {tenant: contoso, clientSecret: canary}\n")},
+		{"azure without a tenant", credentials("      azure: {clientId: app, clientSecret: canary}\n")},
+		{"azure in another case", credentials("      azure: {clientID: app}\n")},
+		{"azure and google", credentials("      azure: default\n      google: default\n")},
 	}
 }

@@ -181,6 +181,28 @@ registries:
 			t.Errorf("%s: credential differs", host)
 		}
 	}
+	clouds := mustLoad(t, head+`
+registries:
+  gcr.io: {credentials: {google: default}}
+  europe-docker.pkg.dev: {credentials: {google: {key: file:secret.txt}}}
+  us-docker.pkg.dev: {credentials: {google: {accessToken: "${HUB_PASSWORD}"}}}
+  one.azurecr.io: {credentials: {azure: default}}
+  two.azurecr.io: {credentials: {azure: {tenant: contoso.example, clientId: 0123, clientSecret: file:secret.txt}}}
+  three.azurecr.io: {credentials: {azure: {clientId: app}}}
+`).File.Registries
+	if g := clouds["gcr.io"].Credentials.Google; !g.Default || g.Key.Value() != "" {
+		t.Errorf("gcr.io: %+v", g)
+	}
+	if clouds["europe-docker.pkg.dev"].Credentials.Google.Key.Value() != "canary-2" || clouds["us-docker.pkg.dev"].Credentials.Google.AccessToken.Value() != "canary-1" {
+		t.Error("Google's secrets differ")
+	}
+	two, three := clouds["two.azurecr.io"].Credentials.Azure, clouds["three.azurecr.io"].Credentials.Azure
+	if two.Tenant != "contoso.example" || two.ClientID != "0123" || two.ClientSecret.Value() != "canary-2" || two.Default || three.ClientID != "app" {
+		t.Errorf("azurecr.io: %+v, %+v", two, three)
+	}
+	if !clouds["one.azurecr.io"].Credentials.Azure.Default {
+		t.Error("one.azurecr.io is not the default")
+	}
 	local, example := c.File.Registries["localhost:5000"], c.File.Registries["r.example.com"]
 	if !local.Credentials.None || !local.TLS.PlainHTTP || local.Limits != (config.Limits{Requests: 4, BlobStreams: 2, ManifestWritesPerSecond: 0.5}) {
 		t.Errorf("localhost:5000: %+v", local)

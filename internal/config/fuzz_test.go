@@ -75,7 +75,14 @@ func hasSecret(c *config.Config) bool {
 		if r.Credentials == nil {
 			continue
 		}
-		for _, s := range []config.Secret{r.Credentials.Username, r.Credentials.Password, r.Credentials.Token, r.Credentials.IdentityToken} {
+		secrets := []config.Secret{r.Credentials.Username, r.Credentials.Password, r.Credentials.Token, r.Credentials.IdentityToken}
+		if g := r.Credentials.Google; g != nil {
+			secrets = append(secrets, g.Key, g.AccessToken)
+		}
+		if a := r.Credentials.Azure; a != nil {
+			secrets = append(secrets, a.ClientSecret)
+		}
+		for _, s := range secrets {
 			if s.String() == "[redacted]" {
 				return true
 			}

@@ -137,6 +137,8 @@ func (b *book) describeSection(t, inner reflect.Type) string {
 		reflect.TypeFor[Patterns]():    "a short word, a list of them, or a ",
 		reflect.TypeFor[Keep]():        "a short word, a list of them, or a ",
 		reflect.TypeFor[Credentials](): "`none`, or a ",
+		reflect.TypeFor[Google]():      "`default`, or a ",
+		reflect.TypeFor[Azure]():       "`default`, or a ",
 		reflect.TypeFor[Prune]():       "true, false, or a ",
 		reflect.TypeFor[Schedule]():    "an interval, a cron expression, or a ",
 	}[inner]

@@ -152,7 +152,12 @@ func (*Secret) schema(*generator) schema {
 }
 
 func (*Credentials) schema(g *generator) schema {
-	return schema{"anyOf": []schema{{"const": "none"}, g.reference(reflect.TypeFor[Credentials]())}}
+	return wordOr[Credentials](g, "none")
+}
+
+// wordOr is the schema of a struct that a word may stand for.
+func wordOr[T any](g *generator, word string) schema {
+	return schema{"anyOf": []schema{{"const": word}, g.reference(reflect.TypeFor[T]())}}
 }
 
 func (*Schedule) schema(g *generator) schema {

@@ -113,16 +113,18 @@ func (s Secret) show() *yaml.Node { return text(s.String()) }
 // Credentials say who asks a registry. The word none stands for anonymity, whatever the
 // environment offers.
 type Credentials struct {
-	None          bool   // written as the word none instead of the map
-	Username      Secret `yaml:"username" doc:"A user, with a password."`
-	Password      Secret `yaml:"password" doc:"The user's password or access token."`
-	Token         Secret `yaml:"token" doc:"A bearer token that is sent as it is."`
-	IdentityToken Secret `yaml:"identityToken" doc:"An OAuth2 refresh token that is exchanged for access tokens."`
-	AuthFile      string `yaml:"authFile" is:"path" doc:"An auth file as docker and podman write it, credential helpers included."`
+	None          bool    // written as the word none instead of the map
+	Username      Secret  `yaml:"username" doc:"A user, with a password."`
+	Password      Secret  `yaml:"password" doc:"The user's password or access token."`
+	Token         Secret  `yaml:"token" doc:"A bearer token that is sent as it is."`
+	IdentityToken Secret  `yaml:"identityToken" doc:"An OAuth2 refresh token that is exchanged for access tokens."`
+	AuthFile      string  `yaml:"authFile" is:"path" doc:"An auth file as docker and podman write it, credential helpers included."`
+	Google        *Google `yaml:"google" doc:"For Artifact Registry and gcr.io."`
+	Azure         *Azure  `yaml:"azure" doc:"For Azure's container registries."`
 }
 
-// Credential returns what the registry gets; the zero Credential where an auth file
-// knows, or nobody asks.
+// Credential returns what the registry gets; the zero Credential where an auth file or a
+// cloud knows, or nobody asks.
 func (c Credentials) Credential() auth.Credential {
 	return auth.Credential{
 		Username: c.Username.Value().Reveal(), Password: c.Password.Value(),
@@ -131,16 +133,9 @@ func (c Credentials) Credential() auth.Credential {
 }
 
 func (c *Credentials) read(r *reader, n *node, path string) {
-	if n.kind == scalar && n.value == "none" {
-		r.places[path] = n.at
-		c.None = true
-		return
+	if c.None = r.word(n, "none", path, "none, or a map with username and password, token, identityToken, authFile, google or azure"); !c.None && n.kind != scalar {
+		r.structureOf(c, n, path)
 	}
-	if n.kind == scalar {
-		r.wrongKind(n, path, "none, or a map with username and password, token, identityToken, or authFile")
-		return
-	}
-	r.structureOf(c, n, path)
 }
 
 func (c *Credentials) check(r *reader, path string) {
@@ -149,13 +144,15 @@ func (c *Credentials) check(r *reader, path string) {
 		"token":         !c.Token.empty(),
 		"identityToken": !c.IdentityToken.empty(),
 		"authFile":      c.AuthFile != "",
+		"google":        c.Google != nil,
+		"azure":         c.Azure != nil,
 	})
 	if c.Username.empty() && !c.Password.empty() {
 		given = append(given, "password")
 	}
 	switch {
 	case len(given) == 0:
-		r.fail(path, "no credentials", "username and password, token, identityToken, authFile, or the word none instead of the map")
+		r.fail(path, "no credentials", "username and password, token, identityToken, authFile, google, azure, or the word none instead of the map")
 	case len(given) > 1:
 		r.fail(path, r.among(path, given)+" are given", "one kind of credentials")
 	case c.Username.empty() != c.Password.empty():

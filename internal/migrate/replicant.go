@@ -24,7 +24,6 @@ func importReplicant(d *draft, files []*value) {
 type replicant struct {
 	*draft
 	versions bool // whether it was said already how versions are read
-	google   bool // whether it was said already what becomes of Google's credentials
 }
 
 // file reads one file.
@@ -139,20 +138,15 @@ func (r *replicant) variant(tags *section, image *value) {
 }
 
 // credentialsFor writes the credentials that replicant takes from the environment for a
-// kind of registry, which it recognises by the host.
+// kind of registry, which it recognises by the host. Google's need no word: a registry of
+// theirs is asked as the machine.
 func (r *replicant) credentialsFor(repository *value) {
 	parsed, err := ref.ParseRepository(repository.text())
 	if err != nil {
 		return // which is reported once the configuration is judged
 	}
-	host := parsed.Host
-	switch {
-	case strings.HasSuffix(host, ".azurecr.io"):
-		r.references(host, "${AZURE_SP_ID}", "${AZURE_SP_PASSWORD}", repository)
-	case (host == "gcr.io" || strings.HasSuffix(host, ".gcr.io") || strings.HasSuffix(host, "pkg.dev")) && !r.google:
-		r.google = true
-		r.note(repository, Lost, "Google's application default credentials are not asked for "+host,
-			"set registries."+host+".credentials, with the user oauth2accesstoken and an access token, or _json_key_base64 and a key; what anybody may read is now read without")
+	if strings.HasSuffix(parsed.Host, ".azurecr.io") {
+		r.references(parsed.Host, "${AZURE_SP_ID}", "${AZURE_SP_PASSWORD}", repository)
 	}
 }
 
