@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/certs"
 )
 
 // fileFlags name configuration files.
@@ -121,12 +123,16 @@ func credentials(file *config.Config, rest auth.Provider) (auth.Provider, error)
 // settingsOf returns how a host is spoken to: by the flags where they say something,
 // else by the file.
 func settingsOf(file *config.Config, run *runFlags, certDir string) func(host string) registry.Settings {
+	folders := certs.Folders(os.LookupEnv)
 	return func(host string) registry.Settings {
 		said := file.File.Registries[host]
 		limits := run.limits.over(said.Limits)
 		s := registry.Settings{
 			CA:            said.TLS.CA,
+			Cert:          said.TLS.Cert,
+			Key:           said.TLS.Key,
 			CertDir:       said.TLS.CertDir,
+			CertFolders:   folders,
 			SmallRequests: limits.Requests,
 			BlobStreams:   limits.BlobStreams,
 		}
@@ -137,6 +143,9 @@ func settingsOf(file *config.Config, run *runFlags, certDir string) func(host st
 			s.Security = registry.Plain
 		case said.TLS.Insecure:
 			s.Security = registry.Unverified
+		}
+		if said.TLS.MinVersion == "1.3" {
+			s.MinVersion = tls.VersionTLS13
 		}
 		if certDir != "" {
 			s.CertDir = certDir

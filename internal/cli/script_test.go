@@ -74,7 +74,8 @@ type stage struct {
 	api      *ecr.Client
 	upstream *upstream
 	held     chan struct{}
-	s3       string // where the bucket states is
+	s3       string   // where the bucket states is
+	proxies  sync.Map // what the proxy was asked for
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -155,6 +156,7 @@ func (s *stage) commands() map[string]command {
 		"release":   s.release,
 		"interrupt": s.interrupt,
 		"proxy":     s.proxy,
+		"proxied":   s.proxied,
 		"golden":    s.golden,
 		"fill":      fill,
 		"separate":  s.separate,
