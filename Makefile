@@ -21,6 +21,9 @@ REGCTL     := github.com/regclient/regclient/cmd/regctl@v0.11.7
 REGSYNC    := github.com/regclient/regclient/cmd/regsync@v0.11.7
 HELM       := helm.sh/helm/v3/cmd/helm@v3.22.0
 
+# cosign is not among TEST_TOOLS: building it takes almost 2 GB of memory.
+COSIGN     := github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+
 export PATH := $(CURDIR)/bin/tools:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -110,6 +113,9 @@ bin/tools/regsync: Makefile
 
 bin/tools/helm: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(HELM) && touch $@
+
+bin/tools/cosign: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(COSIGN) && touch $@
 
 bin/tools/golangci-lint: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -43,29 +43,49 @@ const (
 	repositories = "arn:aws:ecr:*:*:repository/*"
 	bucket       = "arn:aws:s3:::example-bucket"
 	states       = bucket + "/ecr-mirror-sync/*"
+	public       = "arn:aws:ecr-public::*:repository/*"
 )
 
 // scope is every action the policies may allow, and the narrowest resource that AWS
 // can scope it to in any account.
 var scope = map[string]string{
-	"tag:GetResources":                everything,
-	"ecr:GetAuthorizationToken":       everything,
-	"ecr:BatchCheckLayerAvailability": repositories,
-	"ecr:BatchDeleteImage":            repositories,
-	"ecr:BatchGetImage":               repositories,
-	"ecr:CompleteLayerUpload":         repositories,
-	"ecr:DescribeRepositories":        repositories,
-	"ecr:GetDownloadUrlForLayer":      repositories,
-	"ecr:InitiateLayerUpload":         repositories,
-	"ecr:ListImages":                  repositories,
-	"ecr:ListTagsForResource":         repositories,
-	"ecr:PutImage":                    repositories,
-	"ecr:TagResource":                 repositories,
-	"ecr:UntagResource":               repositories,
-	"ecr:UploadLayerPart":             repositories,
-	"s3:GetObject":                    states,
-	"s3:ListBucket":                   bucket,
-	"s3:PutObject":                    states,
+	"tag:GetResources":                       everything,
+	"ecr:GetAuthorizationToken":              everything,
+	"ecr:BatchCheckLayerAvailability":        repositories,
+	"ecr:BatchDeleteImage":                   repositories,
+	"ecr:BatchGetImage":                      repositories,
+	"ecr:CompleteLayerUpload":                repositories,
+	"ecr:DescribeRepositories":               repositories,
+	"ecr:GetDownloadUrlForLayer":             repositories,
+	"ecr:InitiateLayerUpload":                repositories,
+	"ecr:ListImages":                         repositories,
+	"ecr:ListTagsForResource":                repositories,
+	"ecr:PutImage":                           repositories,
+	"ecr:TagResource":                        repositories,
+	"ecr:UntagResource":                      repositories,
+	"ecr:UploadLayerPart":                    repositories,
+	"ecr:CreateRepository":                   repositories,
+	"ecr:GetLifecyclePolicy":                 repositories,
+	"ecr:GetRepositoryPolicy":                repositories,
+	"ecr:ListImageReferrers":                 repositories,
+	"ecr:PutImageScanningConfiguration":      repositories,
+	"ecr:PutImageTagMutability":              repositories,
+	"ecr:PutLifecyclePolicy":                 repositories,
+	"ecr:SetRepositoryPolicy":                repositories,
+	"ecr-public:DescribeRegistries":          everything,
+	"ecr-public:GetAuthorizationToken":       everything,
+	"sts:GetServiceBearerToken":              everything,
+	"ecr-public:BatchCheckLayerAvailability": public,
+	"ecr-public:CompleteLayerUpload":         public,
+	"ecr-public:CreateRepository":            public,
+	"ecr-public:DescribeRepositories":        public,
+	"ecr-public:InitiateLayerUpload":         public,
+	"ecr-public:PutImage":                    public,
+	"ecr-public:TagResource":                 public,
+	"ecr-public:UploadLayerPart":             public,
+	"s3:GetObject":                           states,
+	"s3:ListBucket":                          bucket,
+	"s3:PutObject":                           states,
 }
 
 var (
@@ -75,13 +95,23 @@ var (
 		"ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload",
 		"ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
 	}
-	readingLayers = []string{"ecr:GetDownloadUrlForLayer"}
-	pruning       = []string{"ecr:BatchDeleteImage", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}
-	tagging       = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:TagResource", "ecr:UntagResource"}
+	readingLayers     = []string{"ecr:GetDownloadUrlForLayer"}
+	pruning           = []string{"ecr:BatchDeleteImage", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}
+	creating          = []string{"ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy"}
+	comparingSettings = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:GetLifecyclePolicy", "ecr:GetRepositoryPolicy"}
+	applyingSettings  = []string{"ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability"}
+	source            = []string{"ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListImageReferrers", "ecr:DescribeRepositories"}
+	publicWriting     = []string{
+		"ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken", "ecr-public:DescribeRegistries", "ecr-public:DescribeRepositories",
+		"ecr-public:BatchCheckLayerAvailability", "ecr-public:InitiateLayerUpload", "ecr-public:UploadLayerPart", "ecr-public:CompleteLayerUpload", "ecr-public:PutImage",
+		"ecr-public:CreateRepository", "ecr-public:TagResource",
+	}
+	tagging = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:TagResource", "ecr:UntagResource"}
 )
 
-// ownKeys is the one condition that a policy may have: who writes resource tags may
-// write those that make a mirror.
+// ownKeys is the one condition that a policy may have: who writes a rule's resource tags,
+// and removes them, may write those that make a mirror. Who creates repositories gives them
+// whatever resource tags the file names.
 var ownKeys = map[string]map[string]oneOrMore{"ForAllValues:StringLike": {"aws:TagKeys": {"upstream-*", "ignore-tags"}}}
 
 func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
@@ -94,13 +124,16 @@ func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
 		{"iam-policy-sync.json", slices.Concat(discovery, comparing, pushing, readingLayers)},
 		{"iam-policy-track.json", tagging},
 		{"iam-policy-prune.json", pruning},
+		{"iam-policy-create.json", slices.Concat(creating, comparingSettings, applyingSettings)},
+		{"iam-policy-source.json", source},
+		{"iam-policy-public.json", publicWriting},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
 			var got []string
 			for _, s := range read(t, tt.file).Statement {
 				var condition map[string]map[string]oneOrMore
-				if slices.Contains(s.Action, "ecr:TagResource") {
+				if slices.Contains(s.Action, "ecr:UntagResource") {
 					condition = ownKeys
 				}
 				if s.Effect != "Allow" || s.Principal != nil || !cmp.Equal(s.Condition, condition) {

@@ -98,7 +98,7 @@ func TestServe(t *testing.T) {
 	args := []string{
 		"serve", "--listen", "127.0.0.1:0", "--account", "444455556666", "--region", "eu-west-1",
 		"--data", filepath.Join(dir, "data"), "--seed", seed, "--journal", journal,
-		"--throttle", "off", "--token-ttl", "1h", "--tagging-delay", "1s", "--page-size-cap", "1", "--quirk", "redirect-blobs=off",
+		"--throttle", "off", "--token-ttl", "1h", "--tagging-delay", "1s", "--page-size-cap", "1", "--max-repositories", "50", "--quirk", "redirect-blobs=off",
 	}
 	for i, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		p := start(t, args...)

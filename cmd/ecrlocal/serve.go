@@ -35,6 +35,7 @@ type serveFlags struct {
 	rates       []string
 	tagDelay    time.Duration
 	pageCap     int
+	maxRepos    int
 	debug       bool
 }
 
@@ -73,6 +74,7 @@ The quirks, for --quirk NAME=on|off (minimum-chunk takes bytes):
 	flags.StringVar(&f.throttle, "throttle", "on", "on, off, or a number that scales the published rates")
 	flags.StringArrayVar(&f.rates, "rate", nil, "rate of one action: PutImage=2.5 per second, 0 lifts the limit (repeatable)")
 	flags.DurationVar(&f.tagDelay, "tagging-delay", 0, "how long the tagging API takes to notice resource tags")
+	flags.IntVar(&f.maxRepos, "max-repositories", 0, "quota of repositories in each registry (0: AWS's default, 100,000)")
 	flags.IntVar(&f.pageCap, "page-size-cap", 0, "most results on any page, whatever is asked for (0: no cap)")
 	flags.BoolVar(&f.debug, "debug", false, "log more to stderr")
 	return cmd
@@ -128,7 +130,7 @@ func separate(server *ecrlocal.Server, assignments []string) ([]site, error) {
 func (f *serveFlags) options(stderr io.Writer) (ecrlocal.Options, error) {
 	opts := ecrlocal.Options{
 		Account: f.account, Region: f.region, DataDir: f.data,
-		TokenTTL: f.tokenTTL, TaggingDelay: f.tagDelay, PageSizeCap: f.pageCap,
+		TokenTTL: f.tokenTTL, TaggingDelay: f.tagDelay, PageSizeCap: f.pageCap, MaxRepositories: f.maxRepos,
 		Log: newLog(stderr, f.debug),
 	}
 	quirks, err := ecrlocal.ParseProfile(f.profile)

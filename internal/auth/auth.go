@@ -48,6 +48,10 @@ type Credential struct {
 	Password      Secret
 	IdentityToken Secret // exchanged for access tokens (OAuth2 refresh token)
 	RegistryToken Secret // sent as it is, as a bearer token
+
+	// Unasked says that the host takes user and password with any request, as ECR does: a
+	// first request without them would only be refused.
+	Unasked bool
 }
 
 // Anonymous reports whether c says nothing about who is asking.

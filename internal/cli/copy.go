@@ -42,8 +42,10 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		Example: `  ecr-mirror-sync copy --src ghcr.io/kedacore/keda:2.16.0 --prefix external --insecure-policy
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx --policy policy.json
   ecr-mirror-sync copy -s nginx:1.27.3 -d 111122223333.dkr.ecr.eu-central-1.amazonaws.com/nginx:stable --dry-run --insecure-policy
+  ecr-mirror-sync copy -s nginx:1.27.3 -d s3://my-bucket/mirror/nginx --insecure-policy
   ecr-mirror-sync copy -s nginx --tags '1.27.*/stable' --exclude-tags '*-perl' --prefix external --insecure-policy
   ecr-mirror-sync copy -s 'nginx:1.27.*' -d registry.example.com/nginx -d registry.example.org/nginx --insecure-policy
+  ecr-mirror-sync copy -s quay.io/org/app:1.0 --prefix external --create-repositories --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy`,
 		Args: noArgs,
 	}
@@ -88,7 +90,7 @@ type sidesFlags struct {
 
 func (f *sidesFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.src, "src", "s", "", "what to copy: `REPOSITORY`:TAG or @DIGEST, or with --tags a repository alone")
-	flags.StringArrayVarP(&f.dest, "dest", "d", nil, "destination `REPOSITORY`, for a single image with or without a tag; repeatable (default: the account's registry, --prefix and the source's name)")
+	flags.StringArrayVarP(&f.dest, "dest", "d", nil, "destination `REPOSITORY`, for a single image with or without a tag, or s3://BUCKET/PATH; repeatable (default: the account's registry, --prefix and the source's name)")
 	flags.StringArrayVar(&f.tags, "tags", nil, "copy the tags that `TERMS` choose, such as '1.27.*/stable'; repeatable")
 	flags.StringArrayVar(&f.exclude, "exclude-tags", nil, "leave out what `TERMS` match of the tags that --tags chooses; repeatable")
 }
@@ -125,7 +127,7 @@ func (f *sidesFlags) parse() (copies, error) {
 	case len(tags) == 0 && len(f.exclude) > 0:
 		return copies{}, usageErrorf("--exclude-tags leaves out some of what --tags chooses: add --tags, such as --tags '*'")
 	}
-	src, err := ref.Parse(name)
+	src, err := ref.ParseUpstream(name)
 	switch {
 	case err != nil:
 		return copies{}, usageErrorf("--src: %w", err)
@@ -151,7 +153,7 @@ func cutGlob(src string) (name, glob string) {
 func parseDests(dests []string) ([]ref.Reference, error) {
 	parsed := make([]ref.Reference, 0, len(dests))
 	for _, dest := range dests {
-		to, err := ref.Parse(strings.TrimPrefix(dest, "docker://"))
+		to, err := parseDest(dest)
 		if err != nil {
 			return nil, usageErrorf("--dest: %w", err)
 		}
@@ -161,6 +163,15 @@ func parseDests(dests []string) ([]ref.Reference, error) {
 		parsed = append(parsed, to)
 	}
 	return parsed, nil
+}
+
+// parseDest reads a destination, in docker-sync's forms too. The Region of a bucket is
+// left out: S3 says it.
+func parseDest(dest string) (ref.Reference, error) {
+	if to, _, ok, err := ref.ParseDockerSync(dest); ok {
+		return to, err
+	}
+	return ref.ParseTarget(strings.TrimPrefix(dest, "docker://"))
 }
 
 // oneImage copies what src names, under its own tag where a destination names none.
@@ -196,7 +207,7 @@ func oneImage(src ref.Reference, written string, dests []ref.Reference) (copies,
 func manyTags(upstream ref.Repository, tags, exclude []string, dests []ref.Reference) (copies, error) {
 	flags := discover.Keys{Image: "--src", Tags: "--tags", Ignore: "--exclude-tags"}
 	spec, _, err := discover.FromTags(map[string]string{
-		flags.Image:  upstream.String(),
+		flags.Image:  "registry.invalid/upstream", // which was read already, and may be no registry
 		flags.Tags:   strings.Join(tags, "/"),
 		flags.Ignore: strings.Join(exclude, "/"),
 	}, flags)
@@ -244,12 +255,13 @@ func (c copies) find(ctx context.Context, w *wiring, run *runFlags) (mirror.Find
 			}
 		}
 		m := discover.Mirror{
-			Upstream: c.upstream,
-			Target:   to.Repository,
-			As:       to.as,
-			Rules:    c.rules,
-			Options:  discover.DefaultOptions(),
-			Origin:   discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+			Upstream:   c.upstream,
+			Target:     to.Repository,
+			As:         to.as,
+			Rules:      c.rules,
+			Options:    discover.DefaultOptions(),
+			Origin:     discover.Origin{Kind: discover.FromCommandLine, Place: "command line"},
+			Repository: w.opts.file.Repository,
 		}
 		err := w.describe(ctx, &m, region)
 		if err != nil {
@@ -288,7 +300,9 @@ func underPrefix(prefix string, src ref.Repository) string {
 // know finds out whether host, which does not look like ECR's, is the registry that ECR's
 // own endpoint names for a Region, as an emulator's is.
 func (w *wiring) know(ctx context.Context, host, region string) error {
-	if _, known := w.registries.Locate(host); known || w.session.Endpoint() == "" {
+	_, known := w.registries.Locate(host)
+	_, public := w.registries.Public(host)
+	if known || public || w.session.Endpoint() == "" {
 		return nil
 	}
 	_, err := w.registries.Host(ctx, region)

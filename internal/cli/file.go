@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/bucket"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -149,6 +150,24 @@ func settingsOf(file *config.Config, run *runFlags, certDir string) func(host st
 		}
 		if certDir != "" {
 			s.CertDir = certDir
+		}
+		return s
+	}
+}
+
+// bucketsOf returns how a bucket is reached and written to.
+func bucketsOf(file *config.Config) func(host string) bucket.Settings {
+	return func(host string) bucket.Settings {
+		r := file.File.Registries[host]
+		s := bucket.Settings{
+			Endpoint: r.S3.Endpoint, Region: r.S3.Region, PathStyle: r.S3.PathStyle, Bucket: r.S3.Bucket, Folder: r.S3.Folder,
+			Profile: r.S3.Profile, Role: r.S3.Role,
+			ACL: r.S3.ACL, StorageClass: r.S3.StorageClass, KMSKey: r.S3.KMSKey, MaxAge: r.S3.MaxAge(),
+			SmallRequests: r.Limits.Requests, BlobStreams: r.Limits.BlobStreams,
+		}
+		if r.Credentials != nil {
+			key := r.Credentials.Credential()
+			s.AccessKey, s.SecretKey = key.Username, key.Password.Reveal()
 		}
 		return s
 	}

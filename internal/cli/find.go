@@ -60,7 +60,7 @@ func (c *command) scopes() []config.Scope {
 		s := &given[i]
 		c.run.over("region", func() { s.Regions = c.run.regions })
 		c.run.over("prefix", func() { s.Prefixes = []string{c.run.prefix} })
-		c.run.over("role-arn", func() { s.Role = c.run.roleARN })
+		c.run.over("role-arn", func() { s.Role, s.ExternalID, s.SessionName = c.run.roleARN, "", "" })
 		c.run.over("registry-id", func() { s.Account = c.run.registryID })
 		c.run.over("image-key", func() { s.ImageKey = c.run.imageKey })
 		c.run.over("tag-key", func() { s.TagKey = c.run.tagKey })

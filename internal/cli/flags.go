@@ -17,6 +17,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
@@ -52,7 +53,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.changed = flags.Changed
 	f.file.register(flags)
 	f.limits.register(flags)
-	flags.StringVar(&f.batch, "batch", "8", "images copied at once: `N|all`")
+	flags.StringVar(&f.batch, "batch", "auto", "images copied at once: `N|all|auto`; auto is what keeps the blobs moving, 128 at most")
 	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
 	flags.StringVar(&f.imageKey, "image-key", "upstream-image", "resource tag `KEY` of the upstream repository")
@@ -147,14 +148,17 @@ func (f *runFlags) allowed(file *config.Config) ([]mirror.AllowPattern, error) {
 	return patterns, nil
 }
 
-// parseBatch reads --batch; -1 means all.
+// parseBatch reads --batch; -1 means all, 0 as many as it takes.
 func parseBatch(s string) (int, error) {
-	if s == "all" {
+	switch s {
+	case "all":
 		return -1, nil
+	case "auto":
+		return 0, nil
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		return 0, usageErrorf("--batch %q: expected a number from 1, or all", s)
+		return 0, usageErrorf("--batch %q: expected a number from 1, all or auto", s)
 	}
 	return n, nil
 }
@@ -296,6 +300,7 @@ type copyFlags struct {
 	requireReferrers bool
 	exitOnError      bool
 	maxErrors        int
+	create           string
 
 	prune      pruneFlags // sync's alone
 	spoolDir   string
@@ -312,13 +317,30 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.retryTimes, "retry-times", 3, "try a request or blob that failed `N` times again")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up on one image after this `DURATION` (0: only when no byte has moved for a minute)")
 	flags.BoolVar(&f.precompute, "dest-precompute-digests", true, "accepted for compatibility: digests are always known before an upload")
-	flags.BoolVar(&f.recheck, "recheck", false, "compare also tags that a rule declares immutable (upstream-options=immutable=GLOB) and the destination has")
+	flags.BoolVar(&f.recheck, "recheck", false, "compare also the signatures, SBOMs and attestations of images that are in sync, and the tags that a rule declares immutable (upstream-options=immutable=GLOB)")
 	flags.BoolVar(&f.requireReferrers, "require-referrers", false, "fail an image, and leave its tag as it is, where some of its signatures, SBOMs or attestations cannot be mirrored")
 	flags.BoolVar(&f.exitOnError, "exit-on-error", false, "begin nothing new once a row has failed: the same as --max-errors 1")
 	flags.IntVar(&f.maxErrors, "max-errors", 0, "begin nothing new once `N` rows have failed (0: go on, and report)")
+	flags.StringVar(&f.create, "create-repositories", "", "create ECR repositories that are missing before something is written to them; `on-push` leaves that to a creation template of ECR, and false goes over a file")
+	flags.Lookup("create-repositories").NoOptDefVal = "true"
 	flags.StringVar(&f.spoolDir, "spool-dir", "", "keep what several destinations need and cannot mount in `DIR` until the last has it (default: the system's temporary directory)")
 	flags.StringVar(&f.spoolLimit, "spool-limit", "10GiB", "at most this `SIZE` of it at once, such as 500MiB; what is more is read upstream again (0: all of it)")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
+}
+
+// creation says how missing repositories are made, nil where the flag leaves it to the file.
+func (f *copyFlags) creation() (*provision.Create, error) {
+	switch f.create {
+	case "":
+		return nil, nil
+	case "true":
+		return new(provision.ByCall), nil
+	case "on-push":
+		return new(provision.OnPush), nil
+	case "false":
+		return new(provision.Never), nil
+	}
+	return nil, usageErrorf("--create-repositories %q: expected on-push or false, or no value at all", f.create)
 }
 
 // mostErrors is how many rows may fail before nothing new begins, 0 for any number.

@@ -124,3 +124,14 @@ func tunnel(w http.ResponseWriter, r *http.Request, address string) {
 	_, _ = io.Copy(here, there)
 	_ = here.Close()
 }
+
+// ecr-names lets every host name lead to the local ECR, in plain text, by HTTP_PROXY. The
+// program then meets AWS's own names, of partitions that nobody can dial.
+func (s *stage) ecrNames(ts *testscript.TestScript, _ bool, _ []string) {
+	proxy := httptest.NewServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.ecr.Host}))
+	s.t.Cleanup(func() {
+		proxy.CloseClientConnections()
+		proxy.Close()
+	})
+	ts.Setenv("HTTP_PROXY", proxy.URL)
+}

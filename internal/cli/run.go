@@ -8,6 +8,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
 
@@ -23,6 +24,10 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 		return 0, err
 	}
 	spool, err := copying.spool()
+	if err != nil {
+		return 0, err
+	}
+	create, err := copying.creation()
 	if err != nil {
 		return 0, err
 	}
@@ -52,6 +57,7 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 		Gate:      c.gate(w),
 		Judge:     judge,
 		Platforms: platforms,
+		Create:    create,
 		Recheck:   copying.recheck,
 		Pruning:   pruning,
 		Log:       c.log,
@@ -91,6 +97,7 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 	if err != nil {
 		c.log.Warn("closing the endpoints of the run", zap.Error(err))
 	}
+	p = runner.Reconcile(ctx, p)
 	p.Warnings = append(p.Warnings, memory.keep(ctx, runner.Observed(results))...)
 	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), false)
 }
@@ -120,6 +127,7 @@ func (c *command) events() copy.Events {
 	return copy.Events{
 		Started:  func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
 		Moved:    func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
+		Created:  func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
 		Finished: func(r plan.Result) { c.progress.Finished(r.Action.To.String(), string(r.Status)) },
 	}
 }

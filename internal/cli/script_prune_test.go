@@ -1,15 +1,9 @@
 package cli_test
 
 import (
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"testing"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -24,16 +18,4 @@ func (s *stage) withdraw(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || answer.StatusCode != http.StatusAccepted {
 		ts.Fatalf("upstream answered %s", answer.Status)
 	}
-}
-
-// startS3 serves a bucket named states, and returns where.
-func startS3(t *testing.T) string {
-	t.Helper()
-	backend := s3mem.New()
-	if err := backend.CreateBucket("states"); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(gofakes3.New(backend, gofakes3.WithLogger(gofakes3.StdLog(log.New(io.Discard, "", 0)))).Server())
-	t.Cleanup(server.Close)
-	return server.URL
 }

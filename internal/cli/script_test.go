@@ -74,7 +74,7 @@ type stage struct {
 	api      *ecr.Client
 	upstream *upstream
 	held     chan struct{}
-	s3       string   // where the bucket states is
+	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
 }
 
@@ -119,7 +119,8 @@ func (s *stage) setup(env *testscript.Env) error {
 	env.Setenv("UPSTREAM", s.upstream.host)
 	env.Setenv("UPSTREAM_NAME", strings.ReplaceAll(s.upstream.host, ":", "-"))
 	env.Setenv("ECR", s.ecr.Host)
-	env.Setenv("AWS_ENDPOINT_URL_S3", s.s3)
+	env.Setenv("ECR_PASSWORD", s.ecr.Password("", ""))
+	env.Setenv("AWS_ENDPOINT_URL_S3", s.s3.url)
 	shipped, err := filepath.Abs("../../docker")
 	if err != nil {
 		return err
@@ -133,37 +134,44 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 // commands are what scripts can do to the stage.
 func (s *stage) commands() map[string]command {
 	return map[string]command{
-		"push":      s.push,
-		"create":    s.create,
-		"tag":       s.tag,
-		"untag":     s.untag,
-		"tagged":    s.tagged,
-		"immutable": s.immutable,
-		"drop":      s.drop,
-		"same":      s.same,
-		"absent":    s.absent,
-		"digest":    s.digest,
-		"fail":      s.fail,
-		"password":  s.password,
-		"requests":  s.requests,
-		"forget":    s.forget,
-		"exits":     exits,
-		"many":      s.many,
-		"create-in": s.createIn,
-		"create-as": s.createAs,
-		"shown":     s.shown,
-		"hold":      s.hold,
-		"release":   s.release,
-		"interrupt": s.interrupt,
-		"proxy":     s.proxy,
-		"proxied":   s.proxied,
-		"golden":    s.golden,
-		"fill":      fill,
-		"separate":  s.separate,
-		"withdraw":  s.withdraw,
-		"sign":      s.sign,
-		"referrers": s.referrers,
-		"same-all":  s.sameAll,
+		"push":          s.push,
+		"create":        s.create,
+		"tag":           s.tag,
+		"untag":         s.untag,
+		"tagged":        s.tagged,
+		"immutable":     s.immutable,
+		"drop":          s.drop,
+		"same":          s.same,
+		"absent":        s.absent,
+		"digest":        s.digest,
+		"fail":          s.fail,
+		"password":      s.password,
+		"requests":      s.requests,
+		"forget":        s.forget,
+		"exits":         exits,
+		"many":          s.many,
+		"create-in":     s.createIn,
+		"create-as":     s.createAs,
+		"shown":         s.shown,
+		"hold":          s.hold,
+		"release":       s.release,
+		"interrupt":     s.interrupt,
+		"proxy":         s.proxy,
+		"proxied":       s.proxied,
+		"golden":        s.golden,
+		"fill":          fill,
+		"separate":      s.separate,
+		"withdraw":      s.withdraw,
+		"sign":          s.sign,
+		"referrers":     s.referrers,
+		"same-all":      s.sameAll,
+		"stored":        s.stored,
+		"served":        s.served,
+		"bucket-writes": s.bucketWrites,
+		"weeks-pass":    s.weeksPass,
+		"ecr-names":     s.ecrNames,
+		"template":      s.template,
+		"has":           s.has,
 	}
 }
 
@@ -237,6 +245,11 @@ func image(kind, seed string) (imagetest.Node, error) {
 		one, two := imagetest.Image(amd64, base, layer(amd64)), imagetest.Image(arm64, base, layer(arm64))
 		statement := imagetest.NewBlob("application/vnd.in-toto+json", []byte(`{"seed":"`+seed+`"}`))
 		return imagetest.Index(one, two, imagetest.Attestation(one, statement), imagetest.Attestation(two, statement)), nil
+	case "real": // what unpacks layers can unpack it
+		tar := func(p ref.Platform) imagetest.Blob {
+			return imagetest.TarLayer(map[string]string{"etc/" + seed: p.String()})
+		}
+		return imagetest.Index(imagetest.Image(amd64, tar(amd64)), imagetest.Image(arm64, tar(arm64))), nil
 	case "bare":
 		return imagetest.Index(imagetest.Artifact("application/vnd.example.thing", layer(amd64))), nil
 	case "nested":
@@ -488,6 +501,7 @@ func (s *stage) requests(ts *testscript.TestScript, _ bool, args []string) {
 func (s *stage) forget(*testscript.TestScript, bool, []string) {
 	s.ecr.ResetJournal()
 	s.upstream.registry.ResetJournal()
+	s.s3.writes.Store(0)
 }
 
 // golden NAME compares stdout with testdata/golden/NAME, after the parts that differ from

@@ -10,7 +10,7 @@ import (
 
 const seedDifferences = `Where this differs from the first ecr-mirror-sync: all platforms are mirrored unless
 --platform or --override-* is given (it flattened images to linux/amd64); --region
-defaults to the AWS configuration; --batch to 8 instead of all; --retry-times to 3
+defaults to the AWS configuration; --batch to auto instead of all; --retry-times to 3
 instead of 0; there is no fixed timeout of 20 minutes; failures show in the exit code.`
 
 func newSync(streams Streams, code *int) *cobra.Command {

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/bucket"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/layout"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -29,6 +32,7 @@ type wiring struct {
 	registries *ecr.Registries
 	source     registry.Source
 	target     registry.Target
+	elsewhere  map[string]registry.Target // by the scheme of places that are no registries
 	lister     *listing.Lister
 	judged     library.Options // how a trust policy's signatures are read
 	close      []func() error
@@ -60,6 +64,9 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		return nil, err
 	}
 	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil)}
+	if err := w.nameRegistries(); err != nil {
+		return nil, err
+	}
 	upstream, err := w.upstream()
 	if err != nil {
 		return nil, err
@@ -77,10 +84,54 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	if o.run.transport == "library" {
 		w.throughLibrary(sources, o.library(destination, o.settings("")))
 	}
+	w.elsewhere = w.noRegistries()
 	if o.readOnly {
 		w.target = registry.ReadOnly(w.target)
+		for scheme, target := range w.elsewhere {
+			w.elsewhere[scheme] = registry.ReadOnly(target)
+		}
 	}
 	return w, nil
+}
+
+// noRegistries returns the targets of places that are no registries, by the scheme that
+// references to them begin with. They cost nothing until they are used.
+func (w *wiring) noRegistries() map[string]registry.Target {
+	buckets := bucket.New(bucket.Options{
+		Config:     w.session.Config(),
+		Settings:   bucketsOf(w.opts.file),
+		RetryTimes: w.opts.retryTimes,
+		Log:        w.opts.log,
+	})
+	archives := &layout.Archives{}
+	w.close = append(w.close, buckets.Close, archives.Close)
+	return map[string]registry.Target{
+		ref.SchemeS3: buckets, ref.SchemeR2: buckets,
+		ref.SchemeLayout: &layout.Layouts{}, ref.SchemeArchive: archives,
+	}
+}
+
+// nameRegistries tells what the file says of ECR's hosts, before anybody searches them.
+func (w *wiring) nameRegistries() error {
+	for _, host := range slices.Sorted(maps.Keys(w.opts.file.File.Registries)) {
+		said := w.opts.file.File.Registries[host].ECR
+		if said == nil {
+			continue
+		}
+		access := ecr.Access{
+			Role:     ecr.Role{ARN: said.Role, ExternalID: said.ExternalID, SessionName: said.SessionName},
+			Endpoint: said.Endpoint,
+		}
+		if said.Public || ecr.IsPublicHost(host) {
+			w.registries.NamePublic(host, access)
+			continue
+		}
+		err := w.registries.Name(host, ecr.Location{Account: said.Account, Region: said.Region}, access)
+		if err != nil {
+			return usageErrorf("registries.%s.ecr: %w", host, err)
+		}
+	}
+	return nil
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -91,7 +142,7 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	}
 	var machine auth.Chain
 	if w.opts.passwords {
-		machine = append(machine, w.registries)
+		machine = append(machine, w.registries.Reading())
 	}
 	if w.opts.named && !w.opts.upstream.file {
 		machine = append(machine, auth.DefaultFiles())
@@ -163,7 +214,20 @@ func (w *wiring) listers(catalog registry.Lister, upstream auth.Provider) *listi
 		Credentials: upstream, UserAgent: "ecr-mirror-sync/" + version, RetryTimes: w.opts.retryTimes, Log: w.opts.log,
 	})
 	w.close = append(w.close, hub.Close)
-	return listing.New(listing.Options{Catalog: catalog, ECR: listingECR{w}, Hub: hub})
+	return listing.New(listing.Options{Catalog: &catalogs{registries: catalog}, ECR: listingECR{w}, Hub: hub})
+}
+
+// catalogs list registries by their own catalogue, and directories by what is in them.
+type catalogs struct {
+	registries registry.Lister
+	layouts    layout.Layouts
+}
+
+func (c *catalogs) Repositories(ctx context.Context, host string) iter.Seq2[string, error] {
+	if (ref.Repository{Host: host}).Local() {
+		return c.layouts.Repositories(ctx, host)
+	}
+	return c.registries.Repositories(ctx, host)
 }
 
 // listingECR lists ECR's registries, also that of an emulator.
@@ -182,7 +246,8 @@ func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[str
 
 // search returns what looks for resource tags in one scope.
 func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
-	return ecr.NewFinder(w.session.As(ecr.Role{ARN: s.Role}, s.Account), w.registries, ecr.FinderOptions{
+	role := ecr.Role{ARN: s.Role, ExternalID: s.ExternalID, SessionName: s.SessionName}
+	return ecr.NewFinder(w.session.As(role, s.Account), w.registries, ecr.FinderOptions{
 		Keys:     s.Keys(),
 		Regions:  s.Regions,
 		Prefixes: s.Prefixes,
@@ -198,12 +263,22 @@ func (w *wiring) Close() error {
 	return errors.Join(errs...)
 }
 
-// Source and Target make the wiring the copy.Places of a run: every mirror's upstream
-// is reached one way, and so is every target.
-func (w *wiring) Source(plan.Action) registry.Source { return w.source }
+// Source and Target make the wiring the copy.Places of a run: all upstreams that are
+// registries are reached one way, and so are all such destinations.
+func (w *wiring) Source(a plan.Action) registry.Source {
+	if source, ok := w.elsewhere[a.From.Repository.Scheme()]; ok {
+		return source
+	}
+	return w.source
+}
 
-// Target returns the one way to write.
-func (w *wiring) Target(plan.Action) registry.Target { return w.target }
+// Target returns the way to write to the place of an action's destination.
+func (w *wiring) Target(a plan.Action) registry.Target {
+	if target, ok := w.elsewhere[a.To.Repository.Scheme()]; ok {
+		return target
+	}
+	return w.target
+}
 
 // judge reads the trust policy that the flags choose.
 func (f *copyFlags) judge(w *wiring) (*trust.Judge, error) {
@@ -211,9 +286,12 @@ func (f *copyFlags) judge(w *wiring) (*trust.Judge, error) {
 		return trust.AcceptAll(), nil
 	}
 	judge, err := trust.ReadFile(f.policy, func(ctx context.Context, r ref.Reference) (imagetypes.ImageSource, error) {
+		if r.Repository.Local() {
+			return w.elsewhere[r.Repository.Scheme()].OpenSource(ctx, r.Repository)
+		}
 		r.Tag = ""
 		return library.OpenImage(ctx, r, w.judged)
-	})
+	}, w.source)
 	if err != nil {
 		return nil, usageError{err}
 	}

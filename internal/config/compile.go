@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type compiler struct {
 }
 
 func (c *compiler) compile() {
+	c.registries()
 	names := make(map[string]bool)
 	for i := range c.file.Mirrors {
 		m := &c.file.Mirrors[i]
@@ -41,9 +43,30 @@ func (c *compiler) compile() {
 		}
 		names[m.Name] = true
 	}
+	c.buckets()
 	c.selves()
+	c.settings()
 	c.clashes()
 	c.cycles()
+}
+
+// registries notes hosts that are said to be ECR's, and not whose or where.
+func (c *compiler) registries() {
+	for _, host := range slices.Sorted(maps.Keys(c.file.Registries)) {
+		said, path := c.file.Registries[host].ECR, "registries"+label(host, 0)+".ecr"
+		if said == nil || said.Public || isPublicECR(host) {
+			continue
+		}
+		named := ecrHost.FindStringSubmatch(host)
+		switch {
+		case named == nil && (said.Account == "" || said.Region == ""):
+			c.reader.fail(path, quoted(host)+" does not say which registry it is", "account and region")
+		case named != nil && said.Account != "" && !strings.HasPrefix(host, said.Account+"."):
+			c.reader.fail(path+".account", quoted(host)+" is the registry of another account", "no account")
+		case named != nil && said.Region != "" && said.Region != named[1]:
+			c.reader.fail(path+".region", quoted(host)+" is a registry in another Region", "no region")
+		}
+	}
 }
 
 func (c *compiler) mirror(m *Mirror, path string) {
@@ -79,9 +102,20 @@ func (c *compiler) each(m *Mirror, common discover.Mirror, routes []route, sched
 			c.reader.fail(to, "the destination has the tag "+quoted(each.As), "a repository, or tags that name a single tag")
 			continue
 		}
+		if c.describes(m) {
+			if err := describe(&each); err != nil {
+				c.reader.fail(to, err.Error(), "describe: false")
+				continue
+			}
+		}
 		c.rules = append(c.rules, Rule{Schedule: schedule, Mirror: each})
 		c.places = append(c.places, to)
 	}
+}
+
+// describes reports whether the destinations of a mirror are to say what they mirror.
+func (c *compiler) describes(m *Mirror) bool {
+	return orElse(m.Repositories.over(c.file.Defaults.Repositories).Describe, false)
 }
 
 // single reports whether the tags are one tag, named.
@@ -100,14 +134,16 @@ func (c *compiler) common(m *Mirror, path string) discover.Mirror {
 			Replace:   orElse(m.Replace, orElse(defaults.Replace, true)),
 			Referrers: orElse(m.Referrers, orElse(defaults.Referrers, true)),
 		},
-		Prune:  c.pruning(m, path),
-		Origin: discover.Origin{Kind: FromFile, Place: c.reader.place(path).line()},
+		Prune:      c.pruning(m, path),
+		Repository: m.Repositories.over(c.file.Defaults.Repositories).rule(),
+		Origin:     discover.Origin{Kind: FromFile, Place: c.reader.place(path).line()},
 	}
 	if _, err := selection.Compile(each.Rules); err != nil {
 		c.reader.fail(path+".tags", ruleProblem(err), "")
 	}
 	if m.From.Repository != "" {
-		each.Upstream, _ = ref.ParseRepository(m.From.Repository) // its grammar was checked
+		upstream, _ := ref.ParseUpstream(m.From.Repository) // its grammar was checked
+		each.Upstream = upstream.Repository
 	}
 	return each
 }
@@ -175,7 +211,7 @@ func (c *compiler) pattern(m *Mirror, common discover.Mirror, routes []route, sc
 		Name: m.Name, Schedule: schedule,
 		Registry: m.From.Registry, Lister: m.From.lister(), Namespace: m.From.Namespace, Search: m.From.Search,
 		MaxItems: m.From.maxItems(), CacheDuration: m.From.cacheFor(),
-		routes: routes, rule: common,
+		routes: routes, rule: common, describes: c.describes(m),
 	}
 	for i, written := range m.From.Repositories {
 		compiled, err := compileRepositories(written)

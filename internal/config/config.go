@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
@@ -22,6 +23,9 @@ type Config struct {
 
 	Rules    []Rule    // mirrors of single repositories, in their order
 	Patterns []Pattern // mirrors of what a registry lists
+
+	// Repository is what the file asks of destinations that none of its mirrors names.
+	Repository provision.Rule
 }
 
 // Mirrors returns the rules for single repositories, without their names. Those of
@@ -129,6 +133,7 @@ func assemble(merged *node, secrets *secrets, book *notebook) *Config {
 	c.platforms(&Mirror{}, "defaults")
 	c.compile()
 	config.Rules, config.Patterns = c.rules, c.wild
+	config.Repository = config.File.Defaults.Repositories.over(nil).rule()
 	config.File.Defaults.fill()
 	return config
 }
@@ -147,4 +152,5 @@ func (s *Scope) check(r *reader, path string) {
 	if keys := s.Keys(); keys.Image == keys.Tags {
 		r.fail(path, "imageKey and tagKey are the same", "two different resource tags")
 	}
+	checkRole(r, path, s.Role, s.ExternalID, s.SessionName)
 }

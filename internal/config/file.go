@@ -17,7 +17,7 @@ const APIVersion = "ecr-mirror-sync.io/v1alpha1"
 type File struct {
 	APIVersion       string              `yaml:"apiVersion" is:"apiVersion" must:"true" doc:"The version of this format."`
 	Defaults         Defaults            `yaml:"defaults" doc:"What holds for every mirror of the file that does not say otherwise."`
-	Registries       map[string]Registry `yaml:"registries" is:"host" doc:"How registries are spoken to, by host, as references write it."`
+	Registries       map[string]Registry `yaml:"registries" is:"place" doc:"How registries and buckets are spoken to, by host, as references write it, or by bucket: s3://BUCKET, r2://ACCOUNT/BUCKET."`
 	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
 	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
 	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
@@ -34,13 +34,43 @@ type Defaults struct {
 	MinTags       *int      `yaml:"minTags" min:"0" max:"1000000" doc:"A mirror whose rules match fewer tags than this fails. 0 switches the guard off." default:"0"`
 	Schedule      *Schedule `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at a mirror." default:"the daemon's own interval"`
 	Prune         *Prune    `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more." default:"false"`
+
+	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How destination repositories at ECR come into being, and how they are to be. docs/ecr.md tells the whole." default:"they are left alone"`
 }
 
 // A Registry is how one registry host is spoken to.
 type Registry struct {
-	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them." default:"what the environment offers, such as AWS roles"`
+	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them. For a bucket, username is the access key's id and password its secret." default:"what the environment offers, such as AWS roles"`
 	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
 	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
+	S3          Bucket       `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
+	ECR         *ECR         `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
+}
+
+// ECR says how a registry of ECR is spoken to. What the host's name says need not be
+// repeated.
+type ECR struct {
+	Account     string `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry the host is." default:"what the host's name says"`
+	Region      string `yaml:"region" is:"region" doc:"Its Region." default:"what the host's name says"`
+	Role        string `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume for this registry, as upstream and as destination." default:"--role-arn, if that is given"`
+	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
+	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
+	Endpoint    string `yaml:"endpoint" is:"url" doc:"The URL of ECR's API for this registry, such as a VPC endpoint's or an emulator's." default:"AWS's own, or what the AWS configuration says"`
+	Public      bool   `yaml:"public" doc:"The host is ECR Public, as an emulator's is; public.ecr.aws always is." default:"false"`
+}
+
+func (e *ECR) check(r *reader, path string) {
+	if e.Public && (e.Account != "" || e.Region != "") {
+		r.fail(path, "ECR Public is one for all accounts and Regions", "public alone, or account and region")
+	}
+	checkRole(r, path, e.Role, e.ExternalID, e.SessionName)
+}
+
+// checkRole notes what belongs to a role where there is none.
+func checkRole(r *reader, path, role, externalID, sessionName string) {
+	if role == "" && (externalID != "" || sessionName != "") {
+		r.fail(path, "externalId and sessionName belong to a role, and none is given", "role")
+	}
 }
 
 // TLS says how the connection to a registry is secured.
@@ -79,9 +109,13 @@ func (d Discovery) On() bool {
 // A Scope is a part of ECR that is searched for resource tags. The zero Scope is the
 // account and Region of the AWS configuration.
 type Scope struct {
-	Account  string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
-	Regions  []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
-	Role     string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+	Account string   `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry is meant." default:"the caller's, or the role's"`
+	Regions []string `yaml:"regions" aka:"region" is:"region" doc:"The Regions to search." default:"the AWS configuration's"`
+	Role    string   `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume first."`
+
+	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
+	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
+
 	Prefixes []string `yaml:"prefixes" aka:"prefix" is:"pathPrefix" doc:"Only repositories under one of these, by whole path segments." default:"every repository"`
 	ImageKey string   `yaml:"imageKey" aka:"image-key" is:"resourceTagKey" doc:"The resource tag that names the upstream repository." default:"upstream-image"`
 	TagKey   string   `yaml:"tagKey" aka:"tag-key" is:"resourceTagKey" doc:"The resource tag that names the tags to mirror." default:"upstream-tags"`
@@ -103,13 +137,15 @@ type Mirror struct {
 	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
 	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
 	Prune     *Prune        `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more. Keys that are not given here are those of defaults.prune." default:"defaults.prune"`
+
+	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How the destination repositories at ECR come into being, and how they are to be. Keys that are not given here are those of defaults.repositories." default:"defaults.repositories"`
 }
 
 // From is what a mirror reads: one repository, or the repositories of a registry that
 // match a pattern. A repository may be written alone, without the map.
 type From struct {
-	Repository    string   `yaml:"repository" is:"repository" doc:"One repository. It may be written alone: from: docker.io/library/nginx."`
-	Registry      string   `yaml:"registry" is:"host" doc:"The registry whose repositories are listed."`
+	Repository    string   `yaml:"repository" is:"repository" doc:"One repository. It may be written alone: from: docker.io/library/nginx. An OCI image layout is written oci:DIR/NAME, one in a tar file oci-archive:DIR/NAME.tar."`
+	Registry      string   `yaml:"registry" is:"upstreamPlace" doc:"The registry whose repositories are listed, or oci:DIR, a directory of OCI image layouts."`
 	Repositories  []string `yaml:"repositories" is:"repositoryPattern" doc:"Which of its repositories: names, globs (* within a path segment, ** across them), or regex: and an expression that the whole path matches."`
 	Lister        string   `yaml:"lister" is:"lister" doc:"How the registry is asked for its repositories: its catalog, the ECR API, the ECR Public API, a Docker Hub namespace, or Docker Hub's search." default:"ecr and ecr-public for hosts of ECR, else catalog"`
 	Namespace     string   `yaml:"namespace" is:"pathPrefix" doc:"With lister: docker-hub, the user or organization whose repositories are listed."`
@@ -121,8 +157,8 @@ type From struct {
 // A Destination is where a mirror writes: one repository, or a registry and how the
 // upstream path becomes the path there. A repository may be written alone.
 type Destination struct {
-	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. With a tag, the one tag that the mirror chooses gets that name."`
-	Registry    string  `yaml:"registry" is:"host" doc:"The registry; the path is upstream's, changed by one of the keys below."`
+	Repository  string  `yaml:"repository" is:"destination" doc:"One repository. It may be written alone: to: registry.example.com/mirror/nginx. A bucket is written s3://BUCKET/PATH or r2://ACCOUNT/BUCKET/PATH, an OCI image layout oci:DIR/NAME or oci-archive:DIR/NAME.tar. With a tag, the one tag that the mirror chooses gets that name."`
+	Registry    string  `yaml:"registry" is:"place" doc:"The registry, a bucket such as s3://BUCKET, or a directory of layouts such as oci:DIR; the path is upstream's, changed by one of the keys below."`
 	Prefix      string  `yaml:"prefix" is:"pathPrefix" doc:"Put before upstream's path."`
 	Regex       string  `yaml:"regex" is:"pathRegexp" doc:"An expression; what it matches of upstream's path is replaced, and a path that it does not match stays as it is. It is not anchored: ^ and $ are."`
 	Replacement *string `yaml:"replacement" is:"replacement" doc:"What to put there; $1, ${1} and ${name} stand for groups."`

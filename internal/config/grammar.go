@@ -61,6 +61,10 @@ var (
 	accountPattern   = regexp.MustCompile(`^[0-9]{12}$`)
 	regionPattern    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	rolePattern      = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$`)
+	externalID       = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]{2,1000}$`) // STS takes 1224; RE2 counts to 1000
+	sessionName      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{2,64}$`)
+	endpointURL      = regexp.MustCompile(`^https?://[A-Za-z0-9._-]+(:[0-9]+)?(/[^?#\s]*)?$`)
+	exclusionPattern = regexp.MustCompile(`^[A-Za-z0-9._*-]{1,128}$`)
 	resourceTagKey   = regexp.MustCompile(`^[A-Za-z0-9 _.:/=+@-]{1,128}$`)
 	pathPrefix       = regexp.MustCompile(`^[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*$`)
 	repositoryGlob   = regexp.MustCompile(`^[a-z0-9*][a-z0-9._/*-]*$`)
@@ -81,10 +85,14 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a name", expected: "letters, digits, and . _ / - inside, at most 128", pattern: mirrorName, loose: true}
 	case "host":
 		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443", check: checkHost}
+	case "place":
+		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443; a bucket: s3://BUCKET, r2://ACCOUNT/BUCKET; or a directory of layouts: oci:DIR, oci-archive:DIR", check: checkPlace}
+	case "upstreamPlace":
+		return grammar{noun: "a registry host", expected: "a registry host, as references write it: docker.io, quay.io:443; or a directory of layouts: oci:DIR", check: checkUpstreamPlace}
 	case "repository":
 		return grammar{noun: "a repository", expected: expectedRepository, check: checkRepository}
 	case "destination":
-		return grammar{noun: "a repository", expected: "a repository such as registry.example.com/mirror/nginx", check: checkDestination}
+		return grammar{noun: "a repository", expected: "a repository such as registry.example.com/mirror/nginx or s3://BUCKET/mirror/nginx or oci:DIR/nginx", check: checkDestination}
 	case "repositoryPattern":
 		return grammar{noun: "a pattern", expected: "a path, a glob such as team/* or team/**, or regex: and an expression", check: checkRepositoryPattern}
 	case "upstreamPattern":
@@ -105,6 +113,9 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a version of TLS", expected: "1.2 or 1.3", values: []string{"1.2", "1.3"}, loose: true}
 	case "text":
 		return grammar{noun: "a text", expected: "a text", loose: true}
+	}
+	if g, ok := bucketGrammarOf(is); ok {
+		return g
 	}
 	return tagGrammarOf(is)
 }
@@ -151,10 +162,61 @@ func tagGrammarOf(is string) grammar {
 		return grammar{noun: "an AWS Region", expected: "a Region such as eu-central-1", pattern: regionPattern}
 	case "role":
 		return grammar{noun: "a role", expected: "an ARN such as arn:aws:iam::111122223333:role/mirror", pattern: rolePattern}
+	case "externalId":
+		return grammar{noun: "an external id", expected: "2 to 1000 of letters, digits and _ + = , . @ : / -", pattern: externalID, loose: true}
+	case "sessionName":
+		return grammar{noun: "a session name", expected: "2 to 64 of letters, digits and _ + = , . @ -", pattern: sessionName, loose: true}
+	case "url":
+		return grammar{noun: "a URL", expected: "a URL such as https://vpce-0123.api.ecr.eu-central-1.vpce.amazonaws.com", pattern: endpointURL}
+	case "encryption":
+		return grammar{noun: "an encryption", expected: "AES256, KMS or KMS_DSSE", values: []string{"AES256", "KMS", "KMS_DSSE"}}
+	case "mutability":
+		return grammar{noun: "a mode", expected: "MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION", values: []string{"MUTABLE", "IMMUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"}}
+	case "exclusion":
+		return grammar{noun: "a filter", expected: "at most 128 of letters, digits, . _ - and the wildcard *", pattern: exclusionPattern, loose: true}
 	case "resourceTagKey":
 		return grammar{noun: "a resource-tag key", expected: "at most 128 of letters, digits, spaces and _ . : / = + - @", pattern: resourceTagKey}
 	}
 	return grammar{noun: "a text", expected: "a text"}
+}
+
+// checkPlace takes a registry host, a bucket, or a directory.
+func checkPlace(s string) error {
+	switch {
+	case isLocal(s):
+		return checkDirectory(s)
+	case !isBucket(s):
+		return checkHost(s)
+	}
+	if _, err := ref.ParsePlace(s); err != nil {
+		return errors.New(isNot(s, "a bucket"))
+	}
+	return nil
+}
+
+// checkUpstreamPlace takes a registry host, or a directory of layouts. The files of
+// another directory are not listed: an archive is named.
+func checkUpstreamPlace(s string) error {
+	if strings.HasPrefix(s, ref.SchemeLayout+":") {
+		return checkDirectory(s)
+	}
+	return checkHost(s)
+}
+
+func checkDirectory(s string) error {
+	clean, err := ref.ParsePlace(s)
+	switch {
+	case err != nil:
+		return errors.New(isNot(s, "a directory"))
+	case clean != s:
+		return fmt.Errorf("%s is the directory %s", quoted(s), quoted(clean))
+	}
+	return nil
+}
+
+// isLocal reports whether a text means a directory or file on disk.
+func isLocal(s string) bool {
+	return strings.HasPrefix(s, ref.SchemeLayout+":") || strings.HasPrefix(s, ref.SchemeArchive+":")
 }
 
 // checkHost takes a host as references write it, so that what is said of it is found.
@@ -184,24 +246,17 @@ func checkRepository(s string) error {
 	return nil
 }
 
-func checkDestination(s string) error {
-	r, err := parseReference(s)
-	if err == nil && r.Digest != "" {
-		return fmt.Errorf("%s has a digest, which a destination cannot be given", quoted(s))
-	}
-	return err
-}
-
-// parseReference reads a reference and explains what is commonly taken for one.
+// parseReference reads the reference of an upstream, and explains what is commonly taken
+// for one.
 func parseReference(s string) (ref.Reference, error) {
 	scheme, _, hasScheme := strings.Cut(s, "://")
 	switch {
-	case hasScheme && scheme != "s3" && scheme != "r2":
+	case hasScheme && !isBucket(s):
 		return ref.Reference{}, fmt.Errorf("%s begins with %s, which is not part of a repository", quoted(s), quoted(scheme+"://"))
-	case hasScheme || strings.HasPrefix(s, "s3:") || strings.HasPrefix(s, "r2:"):
-		return ref.Reference{}, fmt.Errorf("%s is a bucket, and images are mirrored to registries", quoted(s))
+	case isBucket(s):
+		return ref.Reference{}, fmt.Errorf("%s is a bucket, and images are mirrored from registries", quoted(s))
 	}
-	r, err := ref.Parse(s)
+	r, err := ref.ParseUpstream(s)
 	if err != nil {
 		return ref.Reference{}, errors.New(isNot(s, "a repository"))
 	}

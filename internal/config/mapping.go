@@ -55,7 +55,7 @@ type route struct {
 // compileRoute compiles a destination that was checked.
 func compileRoute(d Destination) (route, error) {
 	if d.Repository != "" {
-		fixed, err := ref.Parse(d.Repository)
+		fixed, err := ref.ParseTarget(d.Repository)
 		return route{fixed: fixed}, err
 	}
 	way := route{host: d.Registry}
@@ -90,8 +90,8 @@ func (w route) target(upstream ref.Repository) (ref.Reference, error) {
 	if err != nil {
 		return ref.Reference{}, err
 	}
-	target, err := ref.ParseRepository(w.host + "/" + mapped)
-	if err != nil || target.Host != w.host || mapped == "" {
+	target, err := ref.Under(w.host, mapped)
+	if err != nil || mapped == "" {
 		return ref.Reference{}, fmt.Errorf("%s becomes the path %s, which no repository can have", upstream, quoted(mapped))
 	}
 	return ref.Reference{Repository: target}, nil

@@ -67,6 +67,9 @@ const dockerHub = "docker.io"
 // ecrHost is the form of a private registry's host, in every partition.
 var ecrHost = regexp.MustCompile(`^[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.`)
 
+// isPublicECR reports whether a host is ECR Public's, by either of its names.
+func isPublicECR(host string) bool { return host == "public.ecr.aws" || host == "ecr-public.aws.com" }
+
 // lister returns how the registry is listed, whether that is written or not.
 func (f From) lister() Lister {
 	switch {
@@ -74,7 +77,7 @@ func (f From) lister() Lister {
 		return Lister(f.Lister)
 	case ecrHost.MatchString(f.Registry):
 		return ListECR
-	case f.Registry == "public.ecr.aws":
+	case isPublicECR(f.Registry):
 		return ListECRPublic
 	}
 	return ListCatalog
@@ -100,9 +103,10 @@ type Pattern struct {
 	MaxItems      int           // the most repositories that may match; 0 for any number
 	CacheDuration time.Duration // how long a list may be used again; 0 for not at all
 
-	match  []*regexp.Regexp
-	routes []route
-	rule   discover.Mirror // what every mirror has in common
+	match     []*regexp.Regexp
+	routes    []route
+	rule      discover.Mirror // what every mirror has in common
+	describes bool            // whether destinations are to say what they mirror
 }
 
 // Place returns where the pattern is written.
@@ -136,8 +140,8 @@ func (p Pattern) Expand(repositories []string) ([]discover.Mirror, error) {
 	var problems []error
 	takenBy := make(map[ref.Repository]ref.Repository)
 	for _, path := range matching {
-		upstream, err := ref.ParseRepository(p.Registry + "/" + path)
-		if err != nil || upstream.Host != p.Registry {
+		upstream, err := ref.Under(p.Registry, path)
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %s lists %s, which is not a repository", p.Place(), p.Registry, quoted(path)))
 			continue
 		}
@@ -185,6 +189,11 @@ func (p Pattern) mirror(upstream ref.Repository, way route, takenBy map[ref.Repo
 	m := p.rule
 	m.Upstream, m.Target = upstream, target.Repository
 	m.Origin.Region = regionOf(target.Repository.Host)
+	if p.describes {
+		if err := describe(&m); err != nil {
+			return discover.Mirror{}, fmt.Errorf("%s cannot describe itself: %w", target, err)
+		}
+	}
 	return m, nil
 }
 

@@ -12,10 +12,26 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
 )
+
+// blobs brings the blobs of one manifest, those that are not there yet when the queue
+// comes to them.
+func (j *job) blobs(ctx context.Context, all []manifest.Blob) error {
+	var batch []*errand
+	for _, b := range all {
+		if _, there := j.copier.blobsDone.outcome(j.contentOfBlob(b.Descriptor)); !there {
+			batch = append(batch, &errand{
+				blob: j.contentOfBlob(b.Descriptor).blob(),
+				do:   func(ctx context.Context) error { return j.blob(ctx, b.Descriptor) },
+			})
+		}
+	}
+	return j.copier.queue.run(ctx, batch)
+}
 
 // blob brings a blob to the destination, once for all images there that have it.
 //
@@ -54,10 +70,7 @@ func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 
 // has asks whether the destination holds a blob.
 func (j *job) has(ctx context.Context, want ref.Descriptor) (held bool, err error) {
-	err = limited(ctx, j.copier.blobs, func() error {
-		held, err = registry.HasBlob(ctx, j.dst, want)
-		return err
-	})
+	held, err = registry.HasBlob(ctx, j.dst, want)
 	if err != nil {
 		return false, j.targetError("look for blob at", want.Digest, err)
 	}
@@ -94,11 +107,7 @@ func (j *job) spread(ctx context.Context, want ref.Descriptor) error {
 // mount takes a blob over from another repository of the destination's registry. A
 // refusal is no failure: it opens an upload session, as a rule, and the blob is uploaded.
 func (j *job) mount(ctx context.Context, want ref.Descriptor, from mountSource) error {
-	var session registry.BlobUploader
-	err := limited(ctx, j.copier.blobs, func() (err error) {
-		session, err = registry.MountBlob(ctx, j.dst, want, from.repo)
-		return err
-	})
+	session, err := registry.MountBlob(ctx, j.dst, want, from.repo)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -119,7 +128,14 @@ func (j *job) mount(ctx context.Context, want ref.Descriptor, from mountSource) 
 // waiting for the next attempt, so that a registry that is down does not keep the
 // others waiting. Where there is an upload session already, the first attempt uses it.
 func (j *job) upload(ctx context.Context, want ref.Descriptor, session registry.BlobUploader) error {
-	corrupt := 0
+	corrupt, resting := 0, false
+	wake := func() {
+		if resting {
+			resting = false
+			j.copier.queue.wake()
+		}
+	}
+	defer wake()
 	policy := retry.Policy{
 		Times: j.copier.opts.RetryTimes,
 		// Wrong bytes may be a cache's or a network's. The same again are the source's.
@@ -127,9 +143,12 @@ func (j *job) upload(ctx context.Context, want ref.Descriptor, session registry.
 		Repeated: func(err error, pause time.Duration) {
 			j.copier.log.Warn("copying a blob again", zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
 				zap.Duration("pause", pause), zap.Error(err))
+			resting = true
+			j.copier.queue.rest()
 		},
 	}
 	err := retry.Do(ctx, policy, func(ctx context.Context) error {
+		wake()
 		err := j.stream(ctx, want, session)
 		session = nil
 		if errors.Is(err, failure.ErrCorrupt) {
@@ -168,7 +187,7 @@ func (j *job) stream(ctx context.Context, want ref.Descriptor, session registry.
 		moved:  j.progress,
 		mounts: j.copier.mounts.grants,
 		store: func(open registry.Opener) error {
-			return limited(ctx, j.copier.blobs, func() error {
+			return limited(ctx, j.copier.streams, func() error {
 				if once := session; once != nil {
 					session = nil
 					return once.UploadBlob(ctx, want, open)

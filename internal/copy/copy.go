@@ -12,10 +12,12 @@
 package copy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,9 +33,10 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
 
-// Options tunes a Copier. The zero Options copies eight images at a time.
+// Options tunes a Copier. The zero Options copies as many images at a time as it takes to
+// keep the streams of blobs busy.
 type Options struct {
-	Images           int           // images copied at once; 0 means 8, -1 means all
+	Images           int           // images copied at once; 0 means what it takes, -1 means all
 	RetryTimes       int           // attempts for a blob after the first
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
@@ -56,15 +59,12 @@ const freshFor = time.Minute
 
 func (s Seen) fresh() bool { return time.Since(s.At) < freshFor }
 
-// blobsAtOnce bounds the blobs that a run has under way. Measured, more than this
-// brings nothing, and it keeps memory at a few MiB whatever the images weigh.
-const blobsAtOnce = 64
-
 // Events observes a run. Nil funcs are silence. Calls come from many goroutines.
 type Events struct {
 	Started  func(plan.Action)
 	Moved    func(a plan.Action, bytes int) // blob bytes on their way to the destination
 	Finished func(plan.Result)
+	Created  func(ref.Repository) // a repository was made
 }
 
 // Places says where the two sides of an action are. For actions with the same
@@ -82,17 +82,21 @@ type Copier struct {
 	library *Library
 	log     *zap.Logger
 
-	blobs     *semaphore.Weighted
+	beginning *semaphore.Weighted // images
+	queue     *queue
+	streams   *semaphore.Weighted
 	blobsDone flights[content, struct{}]
 	nodesDone flights[content, bool] // whether the registry lists what was written as a referrer
 	referred  flights[referral, plan.Referrers]
 	cosigned  flights[referral, plan.Referrers]
+	filled    flights[referral, plan.Referrers] // gaps
 	vacancies vacancies
 	mounts    *mounts
 	spool     *spool
 
 	sources      flights[ref.Repository, imagetypes.ImageSource]
 	destinations flights[ref.Repository, imagetypes.ImageDestination]
+	repositories flights[ref.Repository, struct{}] // those that were made
 
 	failed atomic.Int64 // actions
 
@@ -111,20 +115,20 @@ type content struct {
 
 // New returns a Copier that reads manifests through library. Close ends it.
 func New(places Places, library *Library, opts Options) *Copier {
-	if opts.Images == 0 {
-		opts.Images = 8
-	}
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
+	kept := newSpool(opts.Spool, opts.Log)
 	return &Copier{
-		opts:    opts,
-		places:  places,
-		library: library,
-		log:     opts.Log,
-		blobs:   semaphore.NewWeighted(blobsAtOnce),
-		mounts:  newMounts(),
-		spool:   newSpool(opts.Spool, opts.Log),
+		opts:      opts,
+		places:    places,
+		library:   library,
+		log:       opts.Log,
+		beginning: semaphore.NewWeighted(imagesBeginning),
+		queue:     newQueue(kept.shared),
+		streams:   semaphore.NewWeighted(streamsAtOnce),
+		mounts:    newMounts(),
+		spool:     kept,
 	}
 }
 
@@ -146,6 +150,9 @@ func (c *Copier) Close() error {
 // where a tag was being written just then is it still looked at, for some seconds, and
 // the result is what was found.
 //
+// The largest images begin first. Unless their number is given, the next one begins when
+// few blobs are waiting for their turn.
+//
 // Where errors are limited, those that the plan brings along count. What is under way
 // when the limit is reached is finished; the rest is Pending.
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
@@ -156,24 +163,51 @@ func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 		c.spool.expect(needsOf(ctx, c.library, p))
 	}
 	var g errgroup.Group
-	g.SetLimit(c.opts.Images)
-	for i, a := range p.Actions {
+	g.SetLimit(cmp.Or(c.opts.Images, imagesAtOnce))
+	for _, i := range largestFirst(p) {
+		a := p.Actions[i]
 		if !a.Verb.Writes() {
 			results[i] = plan.Unchanged(a)
 			continue
 		}
+		begun := c.begin(ctx)
 		g.Go(func() error {
-			results[i] = c.one(ctx, a)
+			defer begun()
+			results[i] = c.one(ctx, a, begun)
 			c.spool.finished(a.To.Repository)
 			return nil
 		})
 	}
 	_ = g.Wait() // the functions return none
+	c.commit(ctx, results)
 	return results
 }
 
+// largestFirst returns the indexes of a plan's actions in the order in which they begin.
+func largestFirst(p plan.Plan) []int {
+	order := make([]int, len(p.Actions))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(p.Actions[j].Size, p.Actions[i].Size) })
+	return order
+}
+
+// begin waits until one more image is to begin. The image calls begun when the queue
+// knows what it wants, so that the next one can be judged by what is waiting there.
+func (c *Copier) begin(ctx context.Context) (begun func()) {
+	if c.opts.Images != 0 {
+		return func() {}
+	}
+	c.queue.room(ctx)
+	if c.beginning.Acquire(ctx, 1) != nil {
+		return func() {} // ctx has ended
+	}
+	return sync.OnceFunc(func() { c.beginning.Release(1) })
+}
+
 // one carries out a single action and tells what came of it.
-func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
+func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Result {
 	if ctx.Err() != nil {
 		return pending(ctx, a)
 	}
@@ -185,7 +219,7 @@ func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
 	}
 	began := time.Now()
 	var moved atomic.Int64
-	result := c.attempt(ctx, a, &moved)
+	result := c.attempt(ctx, &job{copier: c, action: a, moved: &moved, begun: begun})
 	result.Bytes = moved.Load()
 	result.Duration = time.Since(began)
 	if result.Status == plan.HasFailed {
@@ -198,15 +232,17 @@ func (c *Copier) one(ctx context.Context, a plan.Action) plan.Result {
 }
 
 // attempt copies the content and then the tag, within the image's own timeout.
-func (c *Copier) attempt(ctx context.Context, a plan.Action, moved *atomic.Int64) plan.Result {
-	imageCtx := ctx
+func (c *Copier) attempt(ctx context.Context, j *job) plan.Result {
+	a, imageCtx := j.action, ctx
 	if c.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		imageCtx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, fmt.Errorf("not copied within --timeout %s", c.opts.Timeout))
 		defer cancel()
 	}
-	wrote, referrers, err := c.copyThenTag(imageCtx, a, moved)
+	wrote, referrers, err := c.copyThenTag(imageCtx, j)
 	switch {
+	case err == nil && a.OnlyReferrers():
+		return completed(a, referrers)
 	case err == nil && wrote:
 		return plan.Result{Action: a, Status: done(a.Verb), Reason: referrers.Because(a.Reason), Referrers: referrers}
 	case err == nil:
@@ -256,16 +292,18 @@ func pending(ctx context.Context, a plan.Action) plan.Result {
 
 // copyThenTag is the two phases: everything below the root goes to the destination by
 // digest, and then the root under its tag. It reports whether the tag had to be written.
-func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.Int64) (wrote bool, referrers plan.Referrers, err error) {
-	j := &job{copier: c, action: a, origin: c.places.Source(a), target: c.places.Target(a), moved: moved}
+func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers plan.Referrers, err error) {
+	a := j.action
+	j.origin, j.target = c.places.Source(a), c.places.Target(a)
+	if a.OnlyReferrers() {
+		referrers, err = j.complete(ctx)
+		return false, referrers, err
+	}
 	root, err := Root(ctx, c.library, j.origin, a)
 	if err != nil {
 		return false, referrers, err
 	}
-	if j.src, err = c.source(ctx, a); err != nil {
-		return false, referrers, err
-	}
-	if j.dst, err = c.destination(ctx, a); err != nil {
+	if err = j.connect(ctx); err != nil {
 		return false, referrers, err
 	}
 	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
@@ -273,11 +311,23 @@ func (c *Copier) copyThenTag(ctx context.Context, a plan.Action, moved *atomic.I
 			return false, referrers, err
 		}
 	}
-	if referrers, err = j.content(ctx, root); err != nil {
+	if err := c.repository(ctx, a); err != nil {
 		return false, referrers, err
+	}
+	if referrers, err = j.content(ctx, root); err != nil {
+		return false, referrers, notMade(a, err)
 	}
 	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err
+}
+
+// connect opens what the job reads from and writes to.
+func (j *job) connect(ctx context.Context) (err error) {
+	if j.src, err = j.copier.source(ctx, j.action); err != nil {
+		return err
+	}
+	j.dst, err = j.copier.destination(ctx, j.action)
+	return err
 }
 
 // source returns the endpoint a is read from, opened once for its repository.

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
 // flavours are the ways content can take.
@@ -255,6 +258,34 @@ func TestTagsOfOneImage(t *testing.T) {
 	}
 }
 
+// An image that has come with its own tag is not written again for the index that names
+// it; one whose tag comes later is.
+func TestRootThatAnIndexNames(t *testing.T) {
+	for _, first := range []string{"image", "index"} {
+		t.Run(first+" first", func(t *testing.T) {
+			t.Parallel()
+			w, node := newWorld(t, distribution(t), distribution(t), nil), image("x", amd64)
+			index := imagetest.Index(node, image("x", arm64))
+			w.push(w.up, "team/app", "image", node)
+			w.push(w.up, "team/app", "index", index)
+			actions := []plan.Action{w.action("team/app", "image", node), w.action("team/app", "index", index)}
+			want := 0
+			if first == "index" {
+				slices.Reverse(actions)
+				want = 1
+			}
+			for _, r := range w.run(t.Context(), copy.Options{Images: 1}, actions...) {
+				expect(t, r, plan.Copied)
+			}
+			if got := w.down.wrote(string(node.Digest())); got != want {
+				t.Errorf("the image was written by its digest %d times, want %d", got, want)
+			}
+			w.judge("image", node)
+			w.judge("index", index)
+		})
+	}
+}
+
 // sharing are two images of two upstream repositories that have a layer in common and
 // go to one destination repository.
 func sharing(w *world) (base imagetest.Blob, first, second imagetest.Node, actions []plan.Action) {
@@ -453,9 +484,62 @@ func TestMaxErrors(t *testing.T) {
 	}
 }
 
+// Without a bound of images, as many begin as it takes to have blobs waiting, however many
+// there are.
+func TestImagesBeginAsBlobsAreWanted(t *testing.T) {
+	const images, layers = 40, 20
+	t.Parallel()
+	w := newWorld(t, distribution(t), distribution(t), func(o *transport.Options) { o.Stall = time.Hour }) // a busy machine is no stall
+	var actions []plan.Action
+	for i := range images {
+		var own []imagetest.Blob
+		for n := range layers {
+			own = append(own, imagetest.Layer(fmt.Sprint(i, n), 10))
+		}
+		node := imagetest.Image(amd64, own...)
+		w.push(w.up, "team/app", fmt.Sprint(i), node)
+		actions = append(actions, w.action("team/app", fmt.Sprint(i), node))
+		actions[i].Size = int64(i)
+	}
+	release, streams := newSignal(), make(chan struct{}, images*layers)
+	w.up.server.FailNext("blob-get", images*layers, ecrlocal.Fault{
+		Hold: release.done, Match: func(ecrlocal.Entry) bool { streams <- struct{}{}; return true },
+	})
+	var begun atomic.Int32
+	order := make(chan string, images)
+	go func() {
+		for range 64 {
+			<-streams
+		}
+		time.Sleep(200 * time.Millisecond) // for more to begin, where it is wrong
+		// 128 are seen to, and more images begin until 128 wait besides. Some begin while
+		// others are about to say what they want.
+		if got := begun.Load(); got < 13 || got > 13+16 {
+			t.Errorf("%d images began until the first blob was there", got)
+		}
+		release.send()
+	}()
+	opts := copy.Options{Events: copy.Events{Started: func(a plan.Action) {
+		begun.Add(1)
+		order <- a.To.Tag
+	}}}
+	for _, r := range w.run(t.Context(), opts, actions...) {
+		expect(t, r, plan.Copied)
+	}
+	early := 0
+	for range 20 {
+		if tag := <-order; len(tag) == 2 && tag >= "20" { // the twenty largest
+			early++
+		}
+	}
+	if early < 12 {
+		t.Errorf("%d of the twenty largest images are among the first twenty", early)
+	}
+}
+
 func TestImagesAtOnce(t *testing.T) {
 	const images = 10
-	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, 8}, {-1, images}} {
+	for _, test := range []struct{ ask, want int }{{1, 1}, {3, 3}, {0, images}, {-1, images}} {
 		t.Run(fmt.Sprint(test.ask), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, distribution(t), distribution(t), nil)

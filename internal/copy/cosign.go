@@ -2,11 +2,14 @@ package copy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
@@ -81,7 +84,7 @@ func (l *Library) resolve(ctx context.Context, src registry.Source, tag ref.Refe
 	case errors.Is(err, failure.ErrNotFound):
 		return ref.Reference{}, nil
 	case err != nil:
-		return ref.Reference{}, &registry.Error{Op: "resolve", Side: registry.SideSource, Ref: tag, Err: err}
+		return ref.Reference{}, &registry.Error{Op: "resolve", Side: l.side, Ref: tag, Err: err}
 	}
 	return tag, nil
 }
@@ -95,25 +98,30 @@ func (j *job) cosign(ctx context.Context, subject *Node) (plan.Referrers, error)
 		if err != nil {
 			return missing(ctx, subject.Digest, err)
 		}
-		return j.together(ctx, len(tags), func(ctx context.Context, i int) (plan.Referrers, error) {
-			lacking, err := j.bringTag(ctx, subject, tags[i])
-			switch {
-			case err != nil:
-				return plan.Referrers{}, err
-			case lacking != nil:
-				return missing(ctx, tags[i].Digest, lacking)
-			}
-			return plan.Referrers{Mirrored: 1}, nil
-		})
+		return j.bringTags(ctx, subject, tags)
+	})
+}
+
+// bringTags copies cosign's tags about a subject.
+func (j *job) bringTags(ctx context.Context, subject *Node, tags []ref.Reference) (plan.Referrers, error) {
+	return together(ctx, len(tags), func(ctx context.Context, i int) (plan.Referrers, error) {
+		lacking, err := j.bringTag(ctx, subject, tags[i])
+		switch {
+		case err != nil:
+			return plan.Referrers{}, err
+		case lacking != nil:
+			return missing(ctx, tags[i].Digest, lacking)
+		}
+		return plan.Referrers{Mirrored: 1}, nil
 	})
 }
 
 // bringTag copies what one of cosign's tags points at, and then the tag.
 func (j *job) bringTag(ctx context.Context, subject *Node, tag ref.Reference) (lacking, err error) {
-	if j.grant(1) == 0 {
+	if grant(&j.read, 1) == 0 {
 		return fmt.Errorf("%s: no more than %d referrers are mirrored with an image: %w", tag.Tag, maxReferrers, failure.ErrUnsupported), nil
 	}
-	n, lacking := j.readTree(ctx, tag.Digest)
+	n, lacking := j.readTree(ctx, subject, tag.Digest)
 	if lacking != nil {
 		return lacking, nil
 	}
@@ -128,7 +136,7 @@ func (j *job) bringTag(ctx context.Context, subject *Node, tag ref.Reference) (l
 
 // tagCosign lets one of cosign's tags at the destination point at n, and reads it back.
 // What somebody has signed at the destination is never taken away: a tag is moved only
-// to what has all that it has.
+// to what has all that it has, and stays where it has all that n has, and more.
 func (j *job) tagCosign(ctx context.Context, tag string, n *Node) error {
 	to := j.action.To.Repository.Tagged(tag)
 	at := func(op string, err error) error {
@@ -139,10 +147,10 @@ func (j *job) tagCosign(ctx context.Context, tag string, n *Node) error {
 	case errors.Is(err, failure.ErrNotFound):
 	case err != nil:
 		return at("read manifest from", err)
-	case n.Digest.Algorithm().FromBytes(held.Raw) == n.Digest:
+	case n.Digest.Algorithm().FromBytes(held.Raw) == n.Digest, includes(held, n.Manifest):
 		return nil
-	case !includes(n, held):
-		return at("write tag to", fmt.Errorf("the tag holds what upstream's does not, and is left as it is: %w", failure.ErrImmutable))
+	case !includes(n.Manifest, held):
+		return at("write tag to", errOthers)
 	}
 	if err := registry.WriteManifest(ctx, j.dst, tag, n.Manifest); err != nil {
 		return at("write tag to", err)
@@ -156,14 +164,28 @@ func (j *job) tagCosign(ctx context.Context, tag string, n *Node) error {
 	return nil
 }
 
-// includes reports whether n has every layer of a manifest, which is how cosign adds to
-// what it has signed.
-func includes(n *Node, held registry.Manifest) bool {
-	parsed, err := manifest.Parse(held.Raw, held.MediaType)
-	if err != nil || parsed.Index {
-		return false
-	}
-	return !slices.ContainsFunc(parsed.Blobs[1:], func(layer manifest.Blob) bool {
-		return !slices.ContainsFunc(n.Blobs, func(b manifest.Blob) bool { return b.Digest == layer.Digest })
+// errOthers refuses to move a tag that would lose something by it.
+var errOthers = fmt.Errorf("the tag holds what upstream's does not, and is left as it is: %w", failure.ErrImmutable)
+
+// includes reports whether a manifest of cosign's has every layer that another has,
+// which is how cosign adds to what it has signed. Layers differ also where only their
+// annotations do: there the signature is.
+func includes(m, other registry.Manifest) bool {
+	has, isImage := layersOf(m)
+	wanted, otherIsImage := layersOf(other)
+	return isImage && otherIsImage && !slices.ContainsFunc(wanted, func(w imgspec.Descriptor) bool {
+		return !slices.ContainsFunc(has, func(h imgspec.Descriptor) bool {
+			return h.Digest == w.Digest && maps.Equal(h.Annotations, w.Annotations)
+		})
 	})
+}
+
+func layersOf(m registry.Manifest) (layers []imgspec.Descriptor, isImage bool) {
+	parsed, err := manifest.Parse(m.Raw, m.MediaType)
+	if err != nil || parsed.Index {
+		return nil, false
+	}
+	var image imgspec.Manifest
+	err = json.Unmarshal(m.Raw, &image)
+	return image.Layers, err == nil
 }

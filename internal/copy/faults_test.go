@@ -286,12 +286,12 @@ func TestFailuresAreIsolated(t *testing.T) {
 	}
 }
 
-// onTagPut calls f in place of the first PUT of a tag.
-func onTagPut(t *testing.T, p *place, tag string, f func(w http.ResponseWriter, r *http.Request, next http.Handler)) *place {
+// onTagPut calls f in place of the first PUT of the tag 1.
+func onTagPut(t *testing.T, p *place, f func(w http.ResponseWriter, r *http.Request, next http.Handler)) *place {
 	t.Helper()
 	var seen atomic.Bool
 	return between(t, p, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+tag) && seen.CompareAndSwap(false, true) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") && seen.CompareAndSwap(false, true) {
 			f(w, r, next)
 			return
 		}
@@ -347,7 +347,7 @@ func TestAnswersToTheTag(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			down := distribution(t)
-			w, node := newWorld(t, distribution(t), onTagPut(t, down, "1", test.handle), nil), image("x", amd64)
+			w, node := newWorld(t, distribution(t), onTagPut(t, down, test.handle), nil), image("x", amd64)
 			w.push(w.up, "team/app", "1", node)
 			w.push(down, "team/app", "other", other)
 			result := w.run(t.Context(), copy.Options{}, w.action("team/app", "1", node))[0]
@@ -479,7 +479,7 @@ func TestImmutableRace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			down := ecrWith(t, ecrlocal.RepositoryOptions{Mutability: "IMMUTABLE"}, "team/app")
-			w := newWorld(t, distribution(t), onTagPut(t, down, "1", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			w := newWorld(t, distribution(t), onTagPut(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				push(t, down, "team/app", "1", test.first)
 				next.ServeHTTP(w, r)
 			}), nil)
@@ -541,7 +541,7 @@ func collect(t *testing.T, registry http.Handler, digest string) bool {
 func TestChangedWhileBroughtAgain(t *testing.T) {
 	t.Parallel()
 	down, theirs, node := distribution(t), image("theirs", amd64), image("x", amd64)
-	front := onTagPut(t, down, "1", func(w http.ResponseWriter, _ *http.Request, next http.Handler) {
+	front := onTagPut(t, down, func(w http.ResponseWriter, _ *http.Request, next http.Handler) {
 		collect(t, next, string(node.Blobs[1].Digest()))
 		push(t, down, "team/app", "1", theirs)
 		w.WriteHeader(http.StatusBadRequest)
@@ -620,6 +620,37 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 		},
 	}}
 	results := w.run(t.Context(), opts, w.action("team/app", "first", first), w.action("team/app", "second", second))
+	expect(t, results[0], plan.HasFailed, string(gone.Digest()))
+	expect(t, results[1], plan.Copied)
+	w.judge("second", second)
+}
+
+// An image gives up a layer half-way, because another of its layers is gone upstream. An
+// image that begins later and has the first layer, too, brings it: that it was given up,
+// and for what, is nobody's verdict on it.
+func TestLaterImageBringsWhatAnotherGaveUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution(t), distribution(t), nil)
+	base, gone := imagetest.Layer("base", 3000), imagetest.Layer("gone", 3000)
+	first, second := imagetest.Image(amd64, base, gone), imagetest.Image(arm64, base)
+	w.push(w.up, "team/app", "first", first)
+	w.push(w.up, "team/app", "second", second)
+	led := newSignal()
+	w.up.server.FailNext("blob-get", 1, ecrlocal.Fault{
+		CutAfter: 100, Hold: make(chan struct{}), // until it is given up
+		Match: func(e ecrlocal.Entry) bool {
+			if e.Reference != string(base.Digest()) {
+				return false
+			}
+			led.send()
+			return true
+		},
+	})
+	w.up.server.FailNext("blob-get", 1, ecrlocal.Fault{
+		Hold: led.done, Status: http.StatusNotFound,
+		Match: func(e ecrlocal.Entry) bool { return e.Reference == string(gone.Digest()) },
+	})
+	results := w.run(t.Context(), copy.Options{Images: 1}, w.action("team/app", "first", first), w.action("team/app", "second", second))
 	expect(t, results[0], plan.HasFailed, string(gone.Digest()))
 	expect(t, results[1], plan.Copied)
 	w.judge("second", second)

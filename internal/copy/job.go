@@ -24,6 +24,7 @@ type job struct {
 	dst    imagetypes.ImageDestination
 	target registry.Target
 	moved  *atomic.Int64
+	begun  func()       // is told when the queue knows what the image wants
 	read   atomic.Int64 // manifests of referrers
 }
 
@@ -33,6 +34,7 @@ type job struct {
 func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return j.below(ctx, root) })
+	j.begun()
 	if j.action.Mirror.Options.Referrers {
 		g.Go(func() (err error) {
 			referrers, err = j.referrers(ctx, root)
@@ -64,15 +66,15 @@ func (j *job) node(ctx context.Context, n *Node) (listed bool, err error) {
 
 // below brings what n refers to.
 func (j *job) below(ctx context.Context, n *Node) error {
+	if len(n.Children) == 0 {
+		return j.blobs(ctx, n.Blobs)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, child := range n.Children {
 		g.Go(func() error {
 			_, err := j.node(ctx, child)
 			return err
 		})
-	}
-	for _, b := range n.Blobs {
-		g.Go(func() error { return j.blob(ctx, b.Descriptor) })
 	}
 	return g.Wait()
 }

@@ -18,10 +18,11 @@ import (
 // its memory does not follow the number of images.
 const maxKept = 64 << 20
 
-// Library reads manifests from upstream, each once for all tags and images of a
+// Library reads manifests from one side, each once for all tags and images of a
 // repository that share it, and keeps the most recent ones for the copying that
 // follows. It is safe for concurrent use.
 type Library struct {
+	side     registry.Side
 	reads    *semaphore.Weighted
 	configs  *semaphore.Weighted
 	reading  flights[origin, registry.Manifest]
@@ -41,11 +42,13 @@ type origin struct {
 	digest ref.Digest
 }
 
-// NewLibrary returns an empty Library that has at most atOnce requests under way.
+// NewLibrary returns an empty Library of upstream's manifests that has at most atOnce
+// requests under way.
 func NewLibrary(atOnce int) *Library { return newLibrary(atOnce, maxKept) }
 
 func newLibrary(atOnce int, keep int64) *Library {
 	return &Library{
+		side:    registry.SideSource,
 		reads:   semaphore.NewWeighted(int64(max(atOnce, 1))),
 		configs: semaphore.NewWeighted(configsAtOnce),
 		reading: flights[origin, registry.Manifest]{forgetful: true},
@@ -69,7 +72,7 @@ func (l *Library) Manifest(ctx context.Context, src registry.Source, from ref.Re
 			return err
 		})
 		if err != nil {
-			return registry.Manifest{}, &registry.Error{Op: "read manifest from", Side: registry.SideSource, Ref: from, Err: err}
+			return registry.Manifest{}, &registry.Error{Op: "read manifest from", Side: l.side, Ref: from, Err: err}
 		}
 		l.keep(key, m)
 		return m, nil
@@ -88,7 +91,7 @@ func fetch(ctx context.Context, src registry.Source, from ref.Reference) (regist
 	return m, nil
 }
 
-// Read returns how many manifests have been read from upstream.
+// Read returns how many manifests have been read.
 func (l *Library) Read() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -237,7 +237,7 @@ func TestWaitersForAMountTakeOver(t *testing.T) {
 				switch {
 				case r.Method != http.MethodPut || r.URL.Query().Get("digest") == "":
 				case r.URL.Query().Get("digest") == shared:
-					if leader.CompareAndSwap(nil, repo) {
+					if leader.CompareAndSwap(nil, repo) || leader.Load() == repo { // its other image wants it, too
 						led.send()
 						leads(w, r)
 						return

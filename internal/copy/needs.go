@@ -3,6 +3,7 @@ package copy
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -11,17 +12,25 @@ import (
 
 // needs are the blobs that more than one destination repository wants in a run, with the
 // repositories that are still to get them. What is not there is wanted once at most, as
-// far as anybody knows.
+// far as anybody knows. What refers to images is only known when it is read.
 type needs struct {
-	by      map[blobID]map[ref.Repository]bool
-	of      map[ref.Repository][]blobID
-	actions map[ref.Repository]int // still to be carried out
+	by       map[blobID]map[ref.Repository]bool
+	of       map[ref.Repository][]blobID
+	actions  map[ref.Repository]int             // still to be carried out
+	subjects map[origin]map[ref.Repository]bool // who wants what refers to a manifest, where several do
+}
+
+func newNeeds() needs {
+	return needs{
+		by: map[blobID]map[ref.Repository]bool{}, of: map[ref.Repository][]blobID{},
+		actions: map[ref.Repository]int{}, subjects: map[origin]map[ref.Repository]bool{},
+	}
 }
 
 // needsOf reads what a plan's actions want from the manifests that planning has left in
 // the library. It asks nobody: where manifests are no longer kept, nothing is known.
 func needsOf(ctx context.Context, library *Library, p plan.Plan) needs {
-	n := needs{by: map[blobID]map[ref.Repository]bool{}, of: map[ref.Repository][]blobID{}, actions: map[ref.Repository]int{}}
+	n := newNeeds()
 	for _, a := range p.Actions {
 		if a.Verb.Writes() {
 			n.actions[a.To.Repository]++
@@ -31,15 +40,60 @@ func needsOf(ctx context.Context, library *Library, p plan.Plan) needs {
 		return needs{}
 	}
 	for _, a := range p.Actions {
-		if !a.Verb.Writes() {
-			continue
-		}
-		if root, err := Root(ctx, library, onShelf{}, a); err == nil {
-			n.add(root, a.To.Repository)
+		switch {
+		case a.OnlyReferrers():
+			for _, gap := range a.Compared.Gaps {
+				n.refer(a, gap.Subject)
+			}
+		case a.Verb.Writes():
+			if root, err := Root(ctx, library, onShelf{}, a); err == nil {
+				n.image(a, root)
+			}
 		}
 	}
 	n.keepShared()
 	return n
+}
+
+// image notes what an action wants of an image.
+func (n needs) image(a plan.Action, root *Node) {
+	n.add(root, a.To.Repository)
+	if !a.Mirror.Options.Referrers {
+		return
+	}
+	for node := range root.all() {
+		n.refer(a, node.Digest)
+	}
+}
+
+// refer notes that an action wants what refers to a manifest.
+func (n needs) refer(a plan.Action, subject ref.Digest) {
+	key := origin{a.From.Repository, subject}
+	if n.subjects[key] == nil {
+		n.subjects[key] = map[ref.Repository]bool{}
+	}
+	n.subjects[key][a.To.Repository] = true
+}
+
+// referrer notes that a manifest has been found to have a referrer: whoever wants the one
+// wants the blobs of the other, and what refers to it in turn.
+func (n needs) referrer(subject origin, referrer *Node) {
+	repos, key := n.subjects[subject], origin{subject.repo, referrer.Digest}
+	if _, known := n.subjects[key]; known || len(repos) == 0 {
+		return
+	}
+	n.subjects[key] = repos
+	for repo := range repos {
+		if n.actions[repo] == 0 {
+			continue // it has had its turn
+		}
+		n.add(referrer, repo)
+		for node := range referrer.all() {
+			for _, b := range node.Blobs {
+				n.of[repo] = append(n.of[repo], blobID{b.Digest, b.Size})
+			}
+		}
+	}
 }
 
 // onShelf is a source of manifests that has none: who reads a library with it gets what
@@ -75,6 +129,7 @@ func (n needs) keepShared() {
 			n.of[repo] = append(n.of[repo], id)
 		}
 	}
+	maps.DeleteFunc(n.subjects, func(_ origin, repos map[ref.Repository]bool) bool { return len(repos) < 2 })
 }
 
 // others reports whether a repository other than at's is still to get the blob, and will
@@ -108,6 +163,7 @@ func (n needs) finished(repo ref.Repository) (over []blobID) {
 		n.actions[repo]--
 		return nil
 	}
+	delete(n.actions, repo)
 	for _, id := range n.of[repo] {
 		if n.met(id, repo) {
 			over = append(over, id)

@@ -5,7 +5,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
@@ -22,10 +24,8 @@ func TestNeeds(t *testing.T) {
 	a, b, c := ref.Repository{Host: "h", Path: "a"}, ref.Repository{Host: "h", Path: "b"}, ref.Repository{Host: "other", Path: "c"}
 	x, y := blobID{"x", 1}, blobID{"y", 1}
 	never, always := func(string) bool { return false }, func(string) bool { return true }
-	n := needs{
-		by: map[blobID]map[ref.Repository]bool{}, of: map[ref.Repository][]blobID{},
-		actions: map[ref.Repository]int{a: 2, b: 1, c: 1},
-	}
+	n := newNeeds()
+	n.actions = map[ref.Repository]int{a: 2, b: 1, c: 1}
 	n.add(imageOf("x", "own"), a)
 	n.add(imageOf("x", "y"), a) // a second tag
 	n.add(imageOf("x"), b)
@@ -69,5 +69,56 @@ func TestNeeds(t *testing.T) {
 	}
 	if over := (needs{}).finished(a); over != nil || (needs{}).met(x, a) {
 		t.Error("nothing known, and something needed")
+	}
+}
+
+// What refers to an image that several want is needed by all of them, as soon as it is
+// known, and by none that has had its turn.
+func TestNeedsOfReferrers(t *testing.T) {
+	from := ref.Repository{Host: "up", Path: "x"}
+	a, b, c := ref.Repository{Host: "h", Path: "a"}, ref.Repository{Host: "h", Path: "b"}, ref.Repository{Host: "h", Path: "c"}
+	never := func(string) bool { return false }
+	to := func(repo ref.Repository) plan.Action {
+		m := discover.Mirror{Options: discover.DefaultOptions()}
+		return plan.Action{From: from.Tagged("1"), To: repo.Tagged("1"), Mirror: &m}
+	}
+	n := newNeeds()
+	n.actions = map[ref.Repository]int{a: 1, b: 1, c: 1}
+	root := imageOf("layer")
+	for _, repo := range []ref.Repository{a, b, c} {
+		n.image(to(repo), root)
+	}
+	n.refer(to(a), "own")
+	n.keepShared()
+	n.finished(c)
+
+	sbom, signature := imageOf("sbom"), imageOf("signature")
+	sbom.Digest, signature.Digest = "of the image", "of the SBOM"
+	n.referrer(origin{from, "own"}, signature)                                    // which a alone has
+	n.referrer(origin{ref.Repository{Host: "up", Path: "y"}, "image"}, signature) // another upstream's
+	if n.others(content{a, "signature", 1}, never) {
+		t.Error("somebody else's need")
+	}
+	n.referrer(origin{from, "image"}, sbom)
+	n.referrer(origin{from, sbom.Digest}, signature)
+	for _, blob := range []ref.Digest{"sbom", "signature"} {
+		if !n.others(content{a, blob, 1}, never) || !n.others(content{b, blob, 1}, never) {
+			t.Errorf("%s is not needed by both", blob)
+		}
+		if n.by[blobID{blob, 1}][c] {
+			t.Errorf("%s is needed by who has had its turn", blob)
+		}
+	}
+	if n.met(blobID{"sbom", 1}, a) {
+		t.Error("b needs the SBOM still")
+	}
+	n.referrer(origin{from, "image"}, sbom) // read by b now
+	if !n.met(blobID{"sbom", 1}, b) {
+		t.Error("b was the last to need the SBOM")
+	}
+	n.finished(a)
+	n.finished(b)
+	if len(n.by)+len(n.of) > 0 {
+		t.Errorf("needed for ever: %v", n.by)
 	}
 }

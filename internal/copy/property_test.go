@@ -73,7 +73,7 @@ func TestAnyImagesArrive(t *testing.T) {
 		w.up.forget()
 		w.down.forget()
 
-		opts := copy.Options{Images: rapid.SampledFrom([]int{1, 2, 8, -1}).Draw(r, "at once")}
+		opts := copy.Options{Images: rapid.SampledFrom([]int{0, 1, 2, 8, -1}).Draw(r, "at once")}
 		for _, result := range w.run(t.Context(), opts, actions...) {
 			if result.Status != plan.Copied {
 				r.Fatalf("%s is %s: %s", result.Action.To, result.Status, result.Reason)

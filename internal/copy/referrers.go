@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,18 +30,22 @@ type referral struct {
 	subject content
 }
 
-// Referrers lists what refers upstream to the manifest that subject's digest names,
-// sorted by digest. Upstream is asked once, however many destinations the answer is for.
+// Referrers lists what refers to the manifest that subject's digest names, sorted by
+// digest. The registry is asked once, however many images the answer is for.
 // The list is the callers' together, and not to be changed.
 func (l *Library) Referrers(ctx context.Context, src registry.Source, subject ref.Reference) ([]ref.Descriptor, error) {
 	key := origin{subject.Repository, subject.Digest}
 	return l.listing.do(ctx, key, subject.Repository, func(ctx context.Context) (listed []ref.Descriptor, err error) {
 		err = limited(ctx, l.reads, func() (err error) {
-			listed, err = src.Referrers(ctx, subject)
+			if l.mayHave(subject.Repository, registry.ReferrersTag(subject.Digest)) {
+				listed, err = src.Referrers(ctx, subject)
+			} else {
+				listed, err = registry.AskReferrers(ctx, src, subject)
+			}
 			return err
 		})
 		if err != nil {
-			return nil, &registry.Error{Op: "list referrers of", Side: registry.SideSource, Ref: subject, Err: err}
+			return nil, &registry.Error{Op: "list referrers of", Side: l.side, Ref: subject, Err: err}
 		}
 		slices.SortFunc(listed, func(a, b ref.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
 		return listed, nil
@@ -52,12 +57,12 @@ func (l *Library) Referrers(ctx context.Context, src registry.Source, subject re
 func (j *job) referrers(ctx context.Context, root *Node) (plan.Referrers, error) {
 	var subjects []*Node
 	for n := range root.all() {
-		if n.Digest == root.Digest && j.madeHere() {
+		if n.Digest == root.Digest && madeHere(j.action) {
 			continue // upstream has never seen it
 		}
 		subjects = append(subjects, n)
 	}
-	all, err := j.together(ctx, 2*len(subjects), func(ctx context.Context, i int) (plan.Referrers, error) {
+	all, err := together(ctx, 2*len(subjects), func(ctx context.Context, i int) (plan.Referrers, error) {
 		if subject := subjects[i/2]; i%2 == 1 {
 			return j.cosign(ctx, subject)
 		}
@@ -74,9 +79,10 @@ func (j *job) referrers(ctx context.Context, root *Node) (plan.Referrers, error)
 	return all, err
 }
 
-// madeHere reports whether the root is a selection's own index, which is not upstream.
-func (j *job) madeHere() bool {
-	return j.action.Mirror.Platforms.One == nil && j.action.Want != j.action.From.Digest
+// madeHere reports whether the root of an image is a selection's own index, which is not
+// upstream.
+func madeHere(a plan.Action) bool {
+	return a.Mirror.Platforms.One == nil && a.Want != a.From.Digest
 }
 
 // leftOut counts what refers to the index that platforms are selected from. What it says
@@ -94,9 +100,12 @@ func (j *job) leftOut(ctx context.Context) (plan.Referrers, error) {
 	return plan.Referrers{LeftOut: len(listed) + len(tags)}, nil
 }
 
+// outcome is something that outcomes of parts add up to.
+type outcome[T any] interface{ And(other T) T }
+
 // together does n things side by side and returns all of what came of them.
-func (j *job) together(ctx context.Context, n int, do func(ctx context.Context, i int) (plan.Referrers, error)) (plan.Referrers, error) {
-	each := make([]plan.Referrers, n)
+func together[T outcome[T]](ctx context.Context, n int, do func(ctx context.Context, i int) (T, error)) (T, error) {
+	each := make([]T, n)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(referrersAtOnce)
 	for i := range n {
@@ -106,9 +115,9 @@ func (j *job) together(ctx context.Context, n int, do func(ctx context.Context, 
 		})
 	}
 	err := g.Wait()
-	var all plan.Referrers
-	for _, r := range each {
-		all = all.And(r)
+	var all T
+	for _, one := range each {
+		all = all.And(one)
 	}
 	return all, err
 }
@@ -120,25 +129,35 @@ func (j *job) referrersOf(ctx context.Context, subject *Node, depth int) (plan.R
 	return j.copier.referred.do(ctx, key, key.from, func(ctx context.Context) (plan.Referrers, error) {
 		listed, err := j.copier.library.Referrers(ctx, j.origin, key.from.Digested(subject.Digest))
 		if err == nil && len(listed) > 0 && depth > maxReferrerDepth {
-			err = fmt.Errorf("it has referrers, and only %d above one another are mirrored: %w", maxReferrerDepth, failure.ErrUnsupported)
+			err = tooDeep()
 		}
 		if err != nil {
 			return missing(ctx, subject.Digest, err)
 		}
-		most := j.grant(len(listed))
+		most := grant(&j.read, len(listed))
 		all, err := j.bringAll(ctx, subject, listed[:most], depth)
 		if err != nil || most == len(listed) {
 			return all, err
 		}
-		rest, err := missing(ctx, subject.Digest, fmt.Errorf("%d of its %d referrers: no more than %d are mirrored with an image: %w",
-			len(listed)-most, len(listed), maxReferrers, failure.ErrUnsupported))
+		rest, err := missing(ctx, subject.Digest, tooMany(len(listed)-most, len(listed)))
 		return all.And(rest), err
 	})
 }
 
-// grant returns how many of n referrers the image may still have.
-func (j *job) grant(n int) int {
-	over := int(j.read.Add(int64(n))) - maxReferrers
+// tooDeep refuses the referrers of a referrer that is far from the image.
+func tooDeep() error {
+	return fmt.Errorf("it has referrers, and only %d above one another are mirrored: %w", maxReferrerDepth, failure.ErrUnsupported)
+}
+
+// tooMany refuses some of a manifest's referrers.
+func tooMany(left, of int) error {
+	return fmt.Errorf("%d of its %d referrers: no more than %d are mirrored with an image: %w", left, of, maxReferrers, failure.ErrUnsupported)
+}
+
+// grant returns how many of n referrers an image may still have, of which so many have
+// been read.
+func grant(read *atomic.Int64, n int) int {
+	over := int(read.Add(int64(n))) - maxReferrers
 	return max(0, n-max(0, over))
 }
 
@@ -155,7 +174,7 @@ func missing(ctx context.Context, d ref.Digest, err error) (plan.Referrers, erro
 // lists them, too.
 func (j *job) bringAll(ctx context.Context, subject *Node, listed []ref.Descriptor, depth int) (plan.Referrers, error) {
 	unlisted := make([]*Node, len(listed))
-	all, err := j.together(ctx, len(listed), func(ctx context.Context, i int) (above plan.Referrers, err error) {
+	all, err := together(ctx, len(listed), func(ctx context.Context, i int) (above plan.Referrers, err error) {
 		unlisted[i], above, err = j.bring(ctx, subject, listed[i], depth)
 		return above, err
 	})
@@ -203,8 +222,9 @@ func (j *job) bring(ctx context.Context, subject *Node, d ref.Descriptor, depth 
 	return unlisted, above, err
 }
 
-// readTree reads a manifest that came on top of the image, with everything below it.
-func (j *job) readTree(ctx context.Context, d ref.Digest) (*Node, error) {
+// readTree reads a manifest about subject that came on top of the image, with everything
+// below it.
+func (j *job) readTree(ctx context.Context, subject *Node, d ref.Digest) (*Node, error) {
 	n, err := j.copier.library.Tree(ctx, j.origin, j.action.From.Repository.Digested(d))
 	if err != nil {
 		return nil, err
@@ -214,12 +234,16 @@ func (j *job) readTree(ctx context.Context, d ref.Digest) (*Node, error) {
 			j.read.Add(1) // an index of many counts as many
 		}
 	}
+	j.copier.spool.referrer(origin{j.action.From.Repository, subject.Digest}, n)
 	return n, nil
 }
 
-// beside brings what a referrer names while its subject is under way: its manifest is to
-// come after that.
+// beside brings what a referrer names while its subject is under way, unless that is at
+// the destination: the referrer's manifest is to come after it.
 func (j *job) beside(ctx context.Context, subject, n *Node) (lacking, err error) {
+	if subject.held {
+		return j.below(ctx, n), nil
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		lacking = j.below(ctx, n)
@@ -236,12 +260,17 @@ func (j *job) beside(ctx context.Context, subject, n *Node) (lacking, err error)
 // readReferrer reads a referrer with everything below it, and holds it to what the list
 // claims: that the subject is its subject.
 func (j *job) readReferrer(ctx context.Context, subject *Node, d ref.Descriptor) (*Node, error) {
-	n, err := j.readTree(ctx, d.Digest)
+	n, err := j.readTree(ctx, subject, d.Digest)
 	if err != nil {
 		return nil, err
 	}
-	if n.Subject != subject.Digest {
-		return nil, fmt.Errorf("upstream lists it as a referrer of %s, and its own subject is %q: %w", subject.Digest, n.Subject, failure.ErrCorrupt)
+	return n, n.mustRefer(subject.Digest)
+}
+
+// mustRefer is an error unless n's subject is the one that upstream lists n for.
+func (n *Node) mustRefer(subject ref.Digest) error {
+	if n.Subject == subject {
+		return nil
 	}
-	return n, nil
+	return fmt.Errorf("upstream lists it as a referrer of %s, and its own subject is %q: %w", subject, n.Subject, failure.ErrCorrupt)
 }

@@ -452,3 +452,45 @@ func TestInterruptedAmongReferrers(t *testing.T) {
 
 // asUs lets a place tell the program's requests from the test's.
 func asUs(o *transport.Options) { o.UserAgent = "us" }
+
+// A fallback tag that is not among upstream's tags is not asked for, where the run has
+// listed them; one that is, is read.
+func TestFallbackTagsThatAreKnown(t *testing.T) {
+	t.Parallel()
+	s := newSigned()
+	for _, test := range []struct {
+		name   string
+		listed []string
+		want   int
+	}{
+		{"none", []string{"1", "latest"}, 0},
+		{"that of the image", []string{"1", fallbackTag(s.image.Digest())}, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, distribution(t), distribution(t), nil)
+			w.pushSigned(s)
+			a := w.withReferrers("1", s.image)
+			library := copy.NewLibrary(16)
+			library.Listed(a.From.Repository, test.listed)
+			copier := copy.New(w, library, copy.Options{})
+			result := copier.Run(t.Context(), plan.Plan{Actions: []plan.Action{a}})[0]
+			if err := copier.Close(); err != nil {
+				t.Error(err)
+			}
+			expect(t, result, plan.Copied)
+			if result.Referrers.Mirrored != test.want {
+				t.Errorf("%d mirrored, want %d", result.Referrers.Mirrored, test.want)
+			}
+			asked := 0
+			for _, e := range w.up.server.Journal() {
+				if strings.HasPrefix(e.Reference, "sha256-") {
+					asked++
+				}
+			}
+			if asked != test.want {
+				t.Errorf("%d fallback tags were asked for, want %d", asked, test.want)
+			}
+		})
+	}
+}

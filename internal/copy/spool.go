@@ -69,6 +69,13 @@ func (s *spool) expect(n needs) {
 	s.needs = n
 }
 
+// referrer tells the spool of a referrer that a manifest has, before its blobs are read.
+func (s *spool) referrer(subject origin, n *Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.needs.referrer(subject, n)
+}
+
 // feed is one upload of a blob that is to be fed.
 type feed struct {
 	at     content
@@ -109,6 +116,13 @@ func (s *spool) feed(ctx context.Context, f feed) error {
 		return f.store(f.open)
 	}
 	return s.again(ctx, f, path)
+}
+
+// shared reports whether several repositories want a blob, or did when the run began.
+func (s *spool) shared(id blobID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.needs.by[id]) > 0
 }
 
 func (s *spool) wantedByOthers(f feed) bool {

@@ -299,7 +299,7 @@ func TestAnyPlanReadsEachBlobOnce(t *testing.T) {
 		}
 		// Blobs of earlier examples are in other repositories, which this run knows nothing of.
 		opts := copy.Options{
-			Images: rapid.SampledFrom([]int{1, 2, -1}).Draw(r, "at once"),
+			Images: rapid.SampledFrom([]int{0, 1, 2, -1}).Draw(r, "at once"),
 			Spool:  copy.Spool{Dir: dir, Limit: 10 << 20},
 		}
 		for _, result := range w.runPlanned(t.Context(), opts, actions...) {
@@ -329,4 +329,34 @@ func TestAnyPlanReadsEachBlobOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What refers to an image that goes to several destinations is read from upstream once,
+// too: referrers, those of referrers, and what cosign keeps under tags.
+func TestOneDownloadOfReferrers(t *testing.T) {
+	for _, images := range []int{1, -1} {
+		t.Run(fmt.Sprintf("%d at once", images), func(t *testing.T) {
+			t.Parallel()
+			downs := []*place{distribution(t), modern(t)}
+			w := newWorldOf(t, distribution(t), downs...)
+			s := newSigned()
+			w.pushSigned(s)
+			sig := signature("one")
+			w.push(w.up, "team/app", cosignTag(s.image, "sig"), sig)
+			actions := also([]plan.Action{w.withReferrers("1", s.image)}, downs[1])
+			results := w.runPlanned(t.Context(), copy.Options{Images: images, Spool: copy.Spool{Dir: t.TempDir(), Limit: 1 << 20}}, actions...)
+			for _, n := range []imagetest.Node{s.signature, s.sbom, s.sbomSignature, sig} {
+				for _, b := range n.AllBlobs() {
+					if got := count(w.up, "blob-get", string(b.Digest())); got != 1 {
+						t.Errorf("blob %s was read %d times", b.Digest(), got)
+					}
+				}
+			}
+			for i, r := range results {
+				expect(t, r, plan.Copied, "with 4 referrers")
+				w.down = downs[i]
+				w.judgeAll("1")
+			}
+		})
+	}
 }

@@ -25,6 +25,7 @@ type Node struct {
 	Subject  ref.Digest      // of a referrer: what it is about, "" where it is about nothing
 
 	entry imgspec.Descriptor // as a list of referrers has it
+	held  bool               // at the destination since before the run: its digest is all there is to it
 }
 
 // Size returns the bytes of the image at a destination: each manifest and each blob
@@ -115,7 +116,7 @@ func (l *Library) TreeOf(ctx context.Context, src registry.Source, from ref.Refe
 func (l *Library) grow(ctx context.Context, src registry.Source, from ref.Reference, m registry.Manifest) (*Node, error) {
 	root := &branch{node: &Node{Digest: from.Digest}, size: int64(len(m.Raw))}
 	if err := root.read(m); err != nil {
-		return nil, unreadable(from, err)
+		return nil, l.unreadable(from, err)
 	}
 	t := tree{branches: map[ref.Digest]*branch{from.Digest: root}}
 	level := []*branch{root}
@@ -125,7 +126,7 @@ func (l *Library) grow(ctx context.Context, src registry.Source, from ref.Refere
 			err = fmt.Errorf("it has more than %d manifests or %d indexes above one another: %w", maxManifests, maxDepth, failure.ErrUnsupported)
 		}
 		if err != nil {
-			return nil, unreadable(from, err)
+			return nil, l.unreadable(from, err)
 		}
 		if err := l.readAll(ctx, src, from.Repository, next); err != nil {
 			return nil, err
@@ -135,8 +136,8 @@ func (l *Library) grow(ctx context.Context, src registry.Source, from ref.Refere
 	return root.node, nil
 }
 
-func unreadable(from ref.Reference, err error) error {
-	return &registry.Error{Op: "read manifest from", Side: registry.SideSource, Ref: from, Err: err}
+func (l *Library) unreadable(from ref.Reference, err error) error {
+	return &registry.Error{Op: "read manifest from", Side: l.side, Ref: from, Err: err}
 }
 
 // readAll reads the manifests of one level.
@@ -150,7 +151,7 @@ func (l *Library) readAll(ctx context.Context, src registry.Source, repo ref.Rep
 				return err
 			}
 			if err := b.read(m); err != nil {
-				return unreadable(from, err)
+				return l.unreadable(from, err)
 			}
 			return nil
 		})

@@ -103,7 +103,7 @@ func TestVacantRepositoryThatLosesALayer(t *testing.T) {
 	t.Parallel()
 	down := distribution(t)
 	node := image("x", amd64)
-	front := onTagPut(t, down, "1", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	front := onTagPut(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		collect(t, next, string(node.Blobs[1].Digest()))
 		next.ServeHTTP(w, r)
 	})

@@ -8,6 +8,7 @@
 package discover
 
 import (
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
@@ -19,15 +20,16 @@ type Mirror struct {
 	// mirrors may share one; "" where nothing names it.
 	Name string
 
-	Upstream  ref.Repository
-	Target    ref.Repository
-	As        string // the tag at the target, where it is not upstream's; only for rules that choose one tag
-	Rules     Rules
-	Platforms Platforms
-	Options   Options
-	Prune     Prune
-	Origin    Origin
-	Tags      Mutability // which tags of Target may be overwritten
+	Upstream   ref.Repository
+	Target     ref.Repository
+	As         string // the tag at the target, where it is not upstream's; only for rules that choose one tag
+	Rules      Rules
+	Platforms  Platforms
+	Options    Options
+	Prune      Prune
+	Origin     Origin
+	Tags       Mutability     // which tags of Target may be overwritten
+	Repository provision.Rule // whether Target is made, and how it is to be
 }
 
 // Origin says where a rule was written, for reports and for deciding what it may

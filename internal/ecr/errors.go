@@ -69,7 +69,8 @@ func kindOf(code string) error {
 		"ExpiredToken", "ExpiredTokenException", "InvalidIdentityToken", "IDPRejectedClaim",
 		"MissingAuthenticationToken", "MissingAuthenticationTokenException":
 		return registry.ErrDenied
-	case "InvalidParameterException", "LimitExceededException", "ValidationException", "ValidationError":
+	case "InvalidParameterException", "LimitExceededException", "ValidationException", "ValidationError",
+		"InvalidTagParameterException", "TooManyTagsException":
 		return registry.ErrPermanent
 	}
 	if lacksPermission(code) {
@@ -79,6 +80,12 @@ func kindOf(code string) error {
 		return registry.ErrThrottled
 	}
 	return nil
+}
+
+// hasNone reports whether a repository has no policy of the kind that was asked for.
+func hasNone(err error) bool {
+	e, ok := errors.AsType[*callError](err)
+	return ok && (e.code == "LifecyclePolicyNotFoundException" || e.code == "RepositoryPolicyNotFoundException")
 }
 
 func lacksPermission(code string) bool {

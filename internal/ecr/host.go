@@ -12,9 +12,6 @@ type Location struct {
 	Region  string
 }
 
-// publicHost is the one registry of ECR Public.
-const publicHost = "public.ecr.aws"
-
 // registryHost is the complete form of a private registry's host: every partition,
 // FIPS endpoints, and the dual-stack names. It follows what AWS's own credential
 // helper accepts, and knows that 443 is the port meant anyway.

@@ -67,13 +67,14 @@ func describeAll(ctx context.Context, in *regional, registryID *string) ([]types
 	})
 }
 
-// PublicRepositories lists the repositories of the first session's account at ECR Public,
+// PublicRepositories lists the repositories of the account's own public registry,
 // and not those of others, which its API does not show. What it yields are paths at
 // public.ecr.aws, ALIAS/NAME with the account's primary alias. For the rest it is like
 // Repositories.
 func (r *Registries) PublicRepositories(ctx context.Context) iter.Seq2[string, error] {
 	return listed(func() ([]string, error) {
-		repositories, err := describePublic(ctx, r.session.in(publicRegion))
+		session, _ := r.Public(publicHost)
+		repositories, err := describePublic(ctx, session.in(publicRegion))
 		if err != nil {
 			return nil, err
 		}

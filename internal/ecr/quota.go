@@ -30,7 +30,7 @@ const (
 // and Region; the zero Quota for hosts that are not ECR's. ECR Public's limit on pulls is
 // no part of it: it differs by who asks and from where, and shows by itself.
 func (r *Registries) Quota(host string) registry.Quota {
-	if host == publicHost {
+	if _, public := r.Public(host); public {
 		return registry.Quota{
 			ManifestWrites: below * publicPutImage,
 			BlobQuestions:  below * publicBatchCheckLayerAvailability,

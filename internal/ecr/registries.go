@@ -1,6 +1,7 @@
 package ecr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
@@ -20,13 +19,16 @@ import (
 
 // Registries knows which registry hosts are ECR's, and through which session each is
 // spoken to: its password, and what the API says of it, come from there. A host is known
-// by its name, or because ECR itself named it (Learn), as an emulator's is. Registries is
+// by its name, or because ECR itself named it (Learn), as an emulator's is, or an operator
+// did (Name). Registries is
 // safe for concurrent use.
 type Registries struct {
 	session *Session // for registries that are no other session's
 	now     func() time.Time
 
 	mu       sync.Mutex
+	named    map[string]site       // by host, as an operator said
+	public   map[string]*Session   // hosts of ECR Public that an operator named
 	learned  map[string][]site     // by host; more than one where a host stands for several registries
 	sessions map[Location]*Session // of the registries that were claimed or learned
 	tokens   map[opener]*token
@@ -46,6 +48,7 @@ func (s site) clients() *regional { return s.session.in(s.Region) }
 type opener struct {
 	session *Session
 	region  string
+	public  bool
 }
 
 var _ auth.Provider = (*Registries)(nil)
@@ -56,7 +59,7 @@ func NewRegistries(session *Session, now func() time.Time) *Registries {
 	if now == nil {
 		now = time.Now
 	}
-	return &Registries{session: session, now: now, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
+	return &Registries{session: session, now: now, named: map[string]site{}, public: map[string]*Session{}, learned: map[string][]site{}, sessions: map[Location]*Session{}, tokens: map[opener]*token{}}
 }
 
 // Learn records that host is a private registry, because ECR said so to a session in a
@@ -82,6 +85,25 @@ func (r *Registries) Learn(host string, at Location, through *Session) {
 		return
 	}
 	r.learned[host] = append(known, this)
+}
+
+// Name records what an operator says of a host: that it is the private registry of an
+// account in a Region, and how that is spoken to. Where at is zero, the host's own name says
+// it. It goes before all that Learn is told, and before the sessions of every Finder that is
+// made later; whatever else a host stands for, an operator knows which is meant.
+func (r *Registries) Name(host string, at Location, access Access) error {
+	if parsed, ok := ParseHost(host); ok {
+		at = Location{Account: cmp.Or(at.Account, parsed.Account), Region: cmp.Or(at.Region, parsed.Region)}
+	}
+	if at.Account == "" || at.Region == "" {
+		return fmt.Errorf("%s does not look like a host of ECR: its account and Region have to be named", host)
+	}
+	session := r.session.through(access, at.Account)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.named[host] = site{Location: at, session: session}
+	r.first(at, session)
+	return nil
 }
 
 // claim makes session the one for a registry, unless another is. It does not matter then
@@ -140,6 +162,12 @@ func (r *Registries) private(host string) (site, error) {
 func (r *Registries) sites(host string) []site {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if said, ok := r.named[host]; ok {
+		return []site{said}
+	}
+	if _, public := r.public[host]; public {
+		return nil
+	}
 	if known := r.learned[host]; len(known) > 0 {
 		return slices.Clone(known)
 	}
@@ -153,10 +181,15 @@ func (r *Registries) sites(host string) []site {
 	return []site{{at, r.session}}
 }
 
-// Credential returns the password of a private registry, and nothing for other hosts.
+// Credential returns the password of a private registry or of ECR Public, and nothing for
+// other hosts.
 // A password is fetched when it is first needed, and again when half of its life is
 // over; if that fails while the old one still is good, the old one serves.
 func (r *Registries) Credential(ctx context.Context, host string) (auth.Credential, error) {
+	if session, public := r.Public(host); public {
+		held, err := r.publicToken(session).get(ctx)
+		return held.cred, err
+	}
 	at, private, err := r.one(host)
 	if err != nil || !private {
 		return auth.Credential{}, err
@@ -167,6 +200,9 @@ func (r *Registries) Credential(ctx context.Context, host string) (auth.Credenti
 
 // Refused drops the password that opens host, unless it is a newer one by now.
 func (r *Registries) Refused(host string, c auth.Credential) {
+	if session, public := r.Public(host); public {
+		r.publicToken(session).drop(c)
+	}
 	for _, at := range r.sites(host) {
 		r.token(at.session, at.Region).drop(c)
 	}
@@ -207,29 +243,29 @@ func (r *Registries) Mutability(ctx context.Context, repo ref.Repository) (disco
 	if err != nil {
 		return discover.Mutability{}, err
 	}
-	out, err := at.clients().ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{
-		RegistryId:      optional(at.Account),
-		RepositoryNames: []string{repo.Path},
-	})
+	described, err := at.describe(ctx, repo)
 	if err != nil {
-		return discover.Mutability{}, translate("ecr:DescribeRepositories", err)
+		return discover.Mutability{}, err
 	}
-	for i := range out.Repositories {
-		if aws.ToString(out.Repositories[i].RepositoryName) == repo.Path {
-			return mutability(&out.Repositories[i]), nil
-		}
-	}
-	return discover.Mutability{}, fmt.Errorf("ecr:DescribeRepositories: the answer does not name %s", repo.Path)
+	return mutability(described), nil
 }
 
 // token returns the one token with which a session opens registries of a Region.
 func (r *Registries) token(session *Session, region string) *token {
+	return r.tokenOf(opener{session: session, region: region})
+}
+
+// publicToken returns the one token with which a session opens ECR Public.
+func (r *Registries) publicToken(session *Session) *token {
+	return r.tokenOf(opener{session: session, region: publicRegion, public: true})
+}
+
+func (r *Registries) tokenOf(key opener) *token {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := opener{session, region}
 	t, ok := r.tokens[key]
 	if !ok {
-		t = &token{session: session, region: region, now: r.now}
+		t = &token{session: key.session, region: key.region, public: key.public, now: r.now}
 		r.tokens[key] = t
 	}
 	return t

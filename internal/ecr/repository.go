@@ -3,9 +3,7 @@ package ecr
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -96,11 +94,7 @@ func (r *TaggedRepository) ResourceTags(ctx context.Context) (map[string]string,
 // SetResourceTags writes resource tags, all in one call, so that nobody reads some of
 // them without the others. The repository's others stay.
 func (r *TaggedRepository) SetResourceTags(ctx context.Context, tags map[string]string) error {
-	list := make([]types.Tag, 0, len(tags))
-	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		list = append(list, types.Tag{Key: aws.String(key), Value: aws.String(tags[key])})
-	}
-	_, err := r.client.TagResource(ctx, &ecr.TagResourceInput{ResourceArn: &r.ARN, Tags: list})
+	_, err := r.client.TagResource(ctx, &ecr.TagResourceInput{ResourceArn: &r.ARN, Tags: tagList(tags)})
 	return translate("ecr:TagResource", err)
 }
 

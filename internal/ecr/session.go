@@ -56,13 +56,16 @@ type Session struct {
 	opts   Options
 	origin aws.Config // without the role of opts
 	base   aws.Config
+	api    string // where ECR's API is, "" for where base says
 	log    *zap.Logger
 
-	asking singleflight.Group // for account
+	asking        singleflight.Group // for account
+	askingAliases singleflight.Group
 
 	mu      sync.Mutex
 	regions map[string]*regional
 	account string             // the caller's, once asked for
+	aliases []string           // of the caller's public registry, once asked for
 	others  map[scope]*Session // what As has returned
 }
 
@@ -70,6 +73,13 @@ type Session struct {
 type scope struct {
 	role       Role
 	registryID string
+	api        string
+}
+
+// Access is how a registry is spoken to, where it is not spoken to like all others.
+type Access struct {
+	Role     Role   // to assume; the zero Role is the session's own
+	Endpoint string // URL of ECR's API, such as a VPC endpoint's; "" is the session's own
 }
 
 // regional holds the clients of one Region.
@@ -118,7 +128,7 @@ func newSession(origin aws.Config, opts Options) *Session {
 		base.Credentials = explained(assumed(origin, opts.Role), opts.Role.ARN, opts.Log)
 	}
 	s := &Session{opts: opts, origin: origin, base: base, log: opts.Log, regions: map[string]*regional{}}
-	s.others = map[scope]*Session{{opts.Role, opts.RegistryID}: s}
+	s.others = map[scope]*Session{{opts.Role, opts.RegistryID, ""}: s}
 	return s
 }
 
@@ -126,14 +136,28 @@ func newSession(origin aws.Config, opts Options) *Session {
 // its own (see Options): another part of ECR in the same run. Asked again for the same it
 // returns the same session, so that nothing is fetched twice.
 func (s *Session) As(role Role, registryID string) *Session {
+	return s.other(scope{role: role, registryID: registryID})
+}
+
+// through returns a session for the registry of an account that is spoken to by access.
+func (s *Session) through(access Access, account string) *Session {
+	role := access.Role
+	if role.ARN == "" {
+		role = s.opts.Role
+	}
+	return s.other(scope{role, account, access.Endpoint})
+}
+
+func (s *Session) other(as scope) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	other, ok := s.others[scope{role, registryID}]
+	other, ok := s.others[as]
 	if !ok {
 		opts := s.opts
-		opts.Role, opts.RegistryID = role, registryID
+		opts.Role, opts.RegistryID = as.role, as.registryID
 		other = newSession(s.origin, opts)
-		s.others[scope{role, registryID}] = other
+		other.api = as.api
+		s.others[as] = other
 	}
 	return other
 }
@@ -200,13 +224,26 @@ func (s *Session) in(region string) *regional {
 	cfg.Region = region
 	r := &regional{
 		region:  region,
-		ecr:     ecr.NewFromConfig(cfg),
-		public:  ecrpublic.NewFromConfig(cfg),
+		ecr:     ecr.NewFromConfig(cfg, s.atAPI),
+		public:  ecrpublic.NewFromConfig(cfg, s.atPublicAPI),
 		tagging: tagging.NewFromConfig(cfg),
 		sts:     sts.NewFromConfig(cfg),
 	}
 	s.regions[region] = r
 	return r
+}
+
+// atAPI sends calls to the session's own endpoint, where it has one.
+func (s *Session) atAPI(o *ecr.Options) {
+	if s.api != "" {
+		o.BaseEndpoint = &s.api
+	}
+}
+
+func (s *Session) atPublicAPI(o *ecrpublic.Options) {
+	if s.api != "" {
+		o.BaseEndpoint = &s.api
+	}
 }
 
 // askingLimit bounds a call that several callers wait for.

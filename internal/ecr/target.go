@@ -22,6 +22,7 @@ import (
 type Target struct {
 	registry.Target
 	registries *Registries
+	quotas     quotas
 }
 
 var (
@@ -47,6 +48,9 @@ func (t *Target) Snapshot(ctx context.Context, repo ref.Repository, tags []strin
 		return nil, err
 	}
 	if !private {
+		if err := t.knownInPublic(ctx, repo); err != nil {
+			return nil, err
+		}
 		return registry.Snapshot(ctx, t.Target, repo, tags)
 	}
 	client := at.clients().ecr

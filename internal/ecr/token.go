@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
@@ -51,6 +52,7 @@ func (i issued) fresh(now time.Time) bool {
 type token struct {
 	session *Session
 	region  string
+	public  bool // of ECR Public, which has one for all Regions
 	now     func() time.Time
 
 	fetching singleflight.Group
@@ -107,6 +109,9 @@ func (t *token) renew(ctx context.Context) (issued, error) {
 
 // fetch asks ECR for a password.
 func (t *token) fetch(ctx context.Context) (issued, error) {
+	if t.public {
+		return t.fetchPublic(ctx)
+	}
 	input := &ecr.GetAuthorizationTokenInput{}
 	if id := t.session.registryID(); id != nil {
 		// Deprecated at AWS, where one token opens every registry; an emulator on one
@@ -123,6 +128,26 @@ func (t *token) fetch(ctx context.Context) (issued, error) {
 	got, err := readToken(out.AuthorizationData[0], t.now())
 	if err != nil {
 		return issued{}, fmt.Errorf("ecr:GetAuthorizationToken: %w", err)
+	}
+	return got, nil
+}
+
+// fetchPublic asks ECR Public for a password. Beside ecr-public:GetAuthorizationToken it
+// needs sts:GetServiceBearerToken.
+func (t *token) fetchPublic(ctx context.Context) (issued, error) {
+	out, err := t.session.in(publicRegion).public.GetAuthorizationToken(ctx, &ecrpublic.GetAuthorizationTokenInput{})
+	if err != nil {
+		return issued{}, translate("ecr-public:GetAuthorizationToken", err)
+	}
+	if out.AuthorizationData == nil {
+		return issued{}, errors.New("ecr-public:GetAuthorizationToken: the answer holds no token")
+	}
+	got, err := readToken(types.AuthorizationData{
+		AuthorizationToken: out.AuthorizationData.AuthorizationToken,
+		ExpiresAt:          out.AuthorizationData.ExpiresAt,
+	}, t.now())
+	if err != nil {
+		return issued{}, fmt.Errorf("ecr-public:GetAuthorizationToken: %w", err)
 	}
 	return got, nil
 }
@@ -146,7 +171,8 @@ func readToken(data types.AuthorizationData, now time.Time) (issued, error) {
 		expires = now.Add(shortestLife)
 	}
 	return issued{
-		cred:    auth.Credential{Username: user, Password: auth.Secret(password)},
+		// https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html#registry_auth_http
+		cred:    auth.Credential{Username: user, Password: auth.Secret(password), Unasked: true},
 		host:    endpoint.Host,
 		fetched: now,
 		expires: expires,

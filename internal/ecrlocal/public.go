@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	publictypes "github.com/aws/aws-sdk-go-v2/service/ecrpublic/types"
@@ -117,6 +118,9 @@ func publicOperations() map[string]operation {
 		"DescribeImageTags":     locked((*Server).publicDescribeImageTags),
 		"TagResource":           locked((*Server).publicTagResource),
 		"ListTagsForResource":   locked((*Server).publicListTags),
+
+		"DescribeRegistries":          op((*Server).publicDescribeRegistries),
+		"BatchCheckLayerAvailability": locked((*Server).publicBatchCheckLayerAvailability),
 	}
 	operations := make(map[string]operation, len(handlers))
 	for name, handle := range handlers {
@@ -183,6 +187,41 @@ func (s *Server) publicDescribeRepositories(c *call, in *ecrpublic.DescribeRepos
 			return nil, err
 		}
 		out.Repositories = append(out.Repositories, *repo.describePublic(c.r.Host))
+	}
+	return out, nil
+}
+
+// publicDescribeRegistries shows the caller's one public registry, with its alias.
+func (s *Server) publicDescribeRegistries(c *call, _ *ecrpublic.DescribeRegistriesInput) (*ecrpublic.DescribeRegistriesOutput, error) {
+	alias := publicAlias(c.caller.account)
+	return &ecrpublic.DescribeRegistriesOutput{Registries: []publictypes.Registry{{
+		RegistryId:  &c.caller.account,
+		RegistryArn: aws.String("arn:aws:ecr-public::" + c.caller.account + ":registry/" + c.caller.account),
+		RegistryUri: aws.String(c.r.Host + "/" + alias),
+		Verified:    aws.Bool(false),
+		Aliases: []publictypes.RegistryAlias{{
+			Name: &alias, DefaultRegistryAlias: true, PrimaryRegistryAlias: true, Status: publictypes.RegistryAliasStatusActive,
+		}},
+	}}}, nil
+}
+
+// publicBatchCheckLayerAvailability answers as its twin for private repositories does.
+func (s *Server) publicBatchCheckLayerAvailability(c *call, in *ecrpublic.BatchCheckLayerAvailabilityInput) (*ecrpublic.BatchCheckLayerAvailabilityOutput, error) {
+	private, err := s.batchCheckLayerAvailability(c, &ecr.BatchCheckLayerAvailabilityInput{RepositoryName: in.RepositoryName, LayerDigests: in.LayerDigests})
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrpublic.BatchCheckLayerAvailabilityOutput{Layers: []publictypes.Layer{}, Failures: []publictypes.LayerFailure{}}
+	for _, layer := range private.Layers {
+		out.Layers = append(out.Layers, publictypes.Layer{
+			LayerAvailability: publictypes.LayerAvailability(layer.LayerAvailability), LayerDigest: layer.LayerDigest,
+			LayerSize: layer.LayerSize, MediaType: layer.MediaType,
+		})
+	}
+	for _, failure := range private.Failures {
+		out.Failures = append(out.Failures, publictypes.LayerFailure{
+			FailureCode: publictypes.LayerFailureCode(failure.FailureCode), FailureReason: failure.FailureReason, LayerDigest: failure.LayerDigest,
+		})
 	}
 	return out, nil
 }

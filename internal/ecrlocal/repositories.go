@@ -73,6 +73,9 @@ func (s *Server) createRepository(c *call, in *ecr.CreateRepositoryInput) (*ecr.
 	}
 	want := settings{Mutability: mode, Exclusions: exclusions}
 	if e := in.EncryptionConfiguration; e != nil {
+		if !slices.Contains(e.EncryptionType.Values(), e.EncryptionType) {
+			return nil, errConstraint("encryptionConfiguration.encryptionType", "Member must satisfy enum value set: [AES256, KMS, KMS_DSSE]")
+		}
 		want.EncryptionType, want.KMSKey = string(e.EncryptionType), aws.ToString(e.KmsKey)
 	}
 	tags, err := mergeTags(nil, in.Tags)
@@ -100,9 +103,9 @@ func (s *Server) addRepository(key registryKey, name string, want settings, tags
 		return nil, newError("RepositoryAlreadyExistsException",
 			"The repository with name '%s' already exists in the registry with id '%s'", name, key.Account)
 	}
-	if len(reg.Repositories) >= maxRepositories {
+	if len(reg.Repositories) >= s.quota {
 		return nil, newError("LimitExceededException",
-			"The registry with id '%s' already has the maximum allowed number of repositories which is '%d'", key.Account, maxRepositories)
+			"The registry with id '%s' already has the maximum allowed number of repositories which is '%d'", key.Account, s.quota)
 	}
 	repo := reg.newRepository(name, want, s.clock())
 	if len(tags) > 0 {

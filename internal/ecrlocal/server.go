@@ -1,6 +1,7 @@
 package ecrlocal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,8 @@ type Options struct {
 	TokenTTL time.Duration
 	// TaggingDelay is how long the tagging API takes to notice a change of resource tags.
 	TaggingDelay time.Duration
+	// MaxRepositories is the quota of every registry; 0 means AWS's default of 100,000.
+	MaxRepositories int
 	// PageSizeCap, when positive, is the most results any page holds, whatever was asked for.
 	PageSizeCap int
 	// Credentials says which access keys exist; nil means every key signs for Account.
@@ -60,6 +63,7 @@ type Server struct {
 	tokenTTL     time.Duration
 	taggingDelay time.Duration
 	pageSizeCap  int
+	quota        int // repositories in a registry
 	credentials  *Credentials
 	log          *zap.Logger
 
@@ -110,6 +114,7 @@ func newServer(opts Options) (*Server, error) {
 		tokenTTL:     opts.TokenTTL,
 		taggingDelay: opts.TaggingDelay,
 		pageSizeCap:  opts.PageSizeCap,
+		quota:        cmp.Or(opts.MaxRepositories, maxRepositories),
 		credentials:  opts.Credentials,
 		log:          opts.Log,
 		operations:   operations(),

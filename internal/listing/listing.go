@@ -88,7 +88,8 @@ func (l *Lister) NextRun() {
 
 // Mirrors lists p's registry and returns what p makes of it, see config.Pattern.Expand:
 // the error beside mirrors names those that cannot be. Where the registry cannot be
-// listed, or lists nothing at all, there is only the error.
+// listed, or lists nothing at all, there is only the error. ECR Public shows nobody the
+// repositories of others, so that there it is an error, too, if nothing matches.
 //
 // A registry is read no further than p needs. One match more than MaxItems decides that
 // there are too many; of a search, MaxItems results are looked at.
@@ -97,7 +98,11 @@ func (l *Lister) Mirrors(ctx context.Context, p config.Pattern) ([]discover.Mirr
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Place(), err)
 	}
-	return p.Expand(names)
+	mirrors, err := p.Expand(names)
+	if p.Lister == config.ListECRPublic && err == nil && len(mirrors) == 0 {
+		return nil, fmt.Errorf("%s: ECR Public shows the repositories of one's own account alone, and none of these %d matches: name other accounts' repositories one by one: %w", p.Place(), len(names), failure.ErrNotFound)
+	}
+	return mirrors, err
 }
 
 // names returns the list that p needs, from memory or from the registry. Callers who

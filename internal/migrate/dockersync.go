@@ -125,7 +125,7 @@ func (s *dockerSync) elsewhere(file *value) {
 		"level", "format", "output", "colors", "timeFormat")
 	s.without(file.get("telemetry"), telemetry, "metrics", "there are none yet",
 		"enabled", "metrics.exporter", "metrics.prometheus.address", "metrics.prometheus.path", "metrics.stdout.interval")
-	s.without(file.path("sync", "s3"), Ignored, "how buckets are written", noBuckets,
+	s.without(file.path("sync", "s3"), Ignored, "how buckets are written", "registries.BUCKET.limits bounds it; nothing is remembered of a bucket from run to run",
 		"maxConcurrentUploads", "maxPurgeConcurrency", "objectCache.enabled", "objectCache.expirationTime", "objectCache.capacity")
 }
 
@@ -158,6 +158,9 @@ func (s *dockerSync) entry(registry *value) {
 	}
 	s.users[address] = true
 	host, without := hostOf(address)
+	if bucket, ok := s.bucket(address+":image", url); ok {
+		host = bucket.Repository.Host
+	}
 	switch {
 	case host == "":
 		registry.note(without.severity, without.what, without.why)
@@ -181,7 +184,7 @@ func hostOf(url string) (string, remark) {
 	host, alias, _ := strings.Cut(url, "/")
 	switch {
 	case isBucket(url + ":image"):
-		return "", remark{Lost, "the credentials of the bucket " + quoted(url), noBuckets}
+		return "", remark{Lost, "the credentials of the bucket " + quoted(url), noBucket}
 	case strings.Contains(url, "://"):
 		return "", remark{Ignored, "the registry " + quoted(url), "docker-sync compares it with the host of each image, which has no scheme: it matches none"}
 	case alias != "" && host != "public.ecr.aws":
@@ -207,59 +210,69 @@ func (s *dockerSync) image(image *value) {
 	if !image.isMap() || !source.given("the repository to mirror from") {
 		return
 	}
-	to, buckets := s.split(targets)
+	to, texts := s.destinations(targets)
 	tags, purge := newTagChoice(image), image.get("purge")
 	purged := purge.flag(false)
-	note := s.note // of the file, where nothing is left to mirror
-	if len(to) > 0 {
-		m := s.mirror(source.text(), image)
-		note = m.note
-		m.text("from", source.text(), source)
-		m.texts("to", textsOf(to), targets, to...)
-		tags.write(m)
-		if purged {
-			tags.prune(m, purge)
-		}
-		s.sources, s.targets = append(s.sources, source), append(s.targets, to...)
-		for _, v := range append(to, source) {
-			s.crossed(v)
-		}
+	if len(to) == 0 {
+		return
 	}
-	for _, bucket := range buckets {
-		note(bucket, Lost, "nothing is mirrored to the bucket "+quoted(bucket.text()), noBuckets)
+	m := s.mirror(source.text(), image)
+	m.text("from", source.text(), source)
+	m.texts("to", texts, targets, to...)
+	tags.write(m)
+	if purged {
+		tags.prune(m, purge)
+	}
+	s.sources, s.targets = append(s.sources, source), append(s.targets, to...)
+	for _, v := range append(to, source) {
+		s.crossed(v)
 	}
 }
 
-// split returns the targets that are registries, and those that are buckets.
-func (s *dockerSync) split(targets *value) (registries, buckets []*value) {
+// destinations returns the targets that can be mirrored to, and how they are written here.
+func (s *dockerSync) destinations(targets *value) (to []*value, texts []string) {
 	items := targets.items()
 	if len(items) == 0 && !targets.isMap() {
 		targets.fail("nothing is given", "at least one repository to mirror to")
 	}
 	for _, target := range items {
-		switch {
-		case !target.given("a repository to mirror to"):
-		case isBucket(target.text()):
-			buckets = append(buckets, target)
-		default:
-			registries = append(registries, target)
+		if !target.given("a repository to mirror to") {
+			continue
 		}
+		text := target.text()
+		bucket, ok := s.bucket(text, target)
+		switch {
+		case ok:
+			text = bucket.String()
+		case isBucket(text):
+			s.note(target, Lost, "nothing is mirrored to the bucket "+quoted(text), noBucket)
+			continue
+		}
+		to, texts = append(to, target), append(texts, text)
 	}
-	return registries, buckets
+	return to, texts
 }
 
-func textsOf(values []*value) []string {
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = v.text()
+// bucket reads a target in object storage. The Region of the bucket becomes a setting of it.
+func (s *dockerSync) bucket(text string, from *value) (ref.Reference, bool) {
+	to, region, ok, err := ref.ParseDockerSync(text)
+	if !ok || err != nil {
+		return ref.Reference{}, false
 	}
-	return texts
+	host := to.Repository.Host
+	if known := s.hosts[host]; region == "" || known != nil && known.section.has("s3") {
+		s.registry(host, from)
+		return to, true
+	}
+	s.registry(host, from).section("s3", from).text("region", region, from).
+		note(from, Changed, "objects get no ACL", "docker-sync made each of them public; a bucket policy does that, and acl: public-read here")
+	return to, true
 }
 
 // isBucket recognises a target in object storage: four fields.
 func isBucket(target string) bool { return strings.Count(target, ":") == 3 }
 
-const noBuckets = "mirrors go to registries; buckets are not there yet"
+const noBucket = "it is none: expected s3:REGION:BUCKET or r2:ACCOUNT:BUCKET, as names of buckets are written"
 
 // crossed notes where docker-sync sent Docker Hub's password to another registry: it
 // takes a reference of two parts for one of Docker Hub.

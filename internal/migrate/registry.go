@@ -37,20 +37,20 @@ func (d *draft) host(host string, from *value) *registry {
 	return r
 }
 
-// isHost reports whether references take a text for a host.
+// isHost reports whether references of destinations take a text for a host.
 func isHost(s string) bool {
-	repository, err := ref.ParseRepository(s + "/a/b")
-	return err == nil && repository.Host == s && repository.Path == "a/b"
+	host, err := ref.ParsePlace(s)
+	return err == nil && host == s
 }
 
 // canonicalHost returns a host as references write it, docker.io for index.docker.io. What
 // is no host stays as it is.
 func canonicalHost(host string) string {
-	repository, err := ref.ParseRepository(host + "/a/b")
-	if err != nil || repository.Path != "a/b" {
+	place, err := ref.ParsePlace(host)
+	if err != nil {
 		return host
 	}
-	return repository.Host
+	return place
 }
 
 // credentials sets the credentials of a registry host: references to environment

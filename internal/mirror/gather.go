@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -97,11 +99,25 @@ func (r *Runner) compare(ctx context.Context, m *discover.Mirror, picks []select
 		})
 	}
 	_ = g.Wait() // the functions return none
+	creates := r.creates(m, targetErr)
+	if creates {
+		targetErr = nil
+	}
 	for i := range wanted {
 		w := &wanted[i]
-		w.Have, w.TargetErr = held[w.Tag].Digest, targetErr
+		w.Have, w.TargetErr, w.Creates = held[w.Tag].Digest, targetErr, creates
 	}
 	return wanted, held
+}
+
+// creates reports whether the target's answer is that its repository is missing, and the
+// mirror has that made.
+func (r *Runner) creates(m *discover.Mirror, err error) bool {
+	if m.Repository.Create == provision.Never || !errors.Is(err, failure.ErrNotFound) {
+		return false
+	}
+	target := r.Places.Target(plan.Action{Mirror: m, To: ref.Reference{Repository: m.Target}})
+	return registry.CanCreateRepository(target, m.Target)
 }
 
 // upstream resolves one pick. What its digest turns out to be is what will be compared,
@@ -271,6 +287,9 @@ func (r *Runner) inspect(ctx context.Context, a plan.Action) plan.Action {
 		if err := r.Judge.Allow(ctx, a.From); err != nil {
 			return a.Stop(err)
 		}
+	}
+	if a.OnlyReferrers() {
+		return a // what the image consists of is at the destination
 	}
 	root, err := copy.Root(ctx, r.library, r.Places.Source(a), a)
 	if err != nil {

@@ -7,6 +7,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -33,7 +35,7 @@ type Judge interface {
 	Allow(ctx context.Context, r ref.Reference) error
 }
 
-// Runner carries out one run. All fields but Platforms, Gate, Judge, Pruning and Log are
+// Runner carries out one run. All fields but Platforms, Create, Gate, Judge, Pruning and Log are
 // required; Judge only for planning.
 type Runner struct {
 	Finder Finder
@@ -46,10 +48,15 @@ type Runner struct {
 	// nothing about platforms.
 	Platforms discover.Platforms
 
+	// Create, where it is given, holds for every mirror: how repositories are made that are
+	// missing.
+	Create *provision.Create
+
 	// Explain lists also the tags that were considered and left out, with the reason.
 	Explain bool
 
-	// Recheck compares also the tags that rules declare immutable.
+	// Recheck compares also the tags that rules declare immutable, and the referrers of
+	// images whose digest is the same on both sides.
 	Recheck bool
 
 	Pruning Pruning
@@ -103,6 +110,9 @@ func (r *Runner) mirrors(ctx context.Context) (follow []*discover.Mirror, stoppe
 			}
 			if m.Platforms.All() {
 				m.Platforms = r.Platforms
+			}
+			if r.Create != nil {
+				m.Repository.Create = *r.Create
 			}
 			follow = append(follow, &m)
 		}
@@ -173,7 +183,8 @@ func (r *Runner) input(ctx context.Context, m *discover.Mirror, selector *select
 		r.library.Listed(m.Upstream, in.Upstream)
 	}
 	if selector.NeedsTargetTags() {
-		if in.Target, err = tags(ctx, r.Places.Target(at), m.Target); err != nil {
+		// A repository that is missing has no tags; whether it may be, the plan says.
+		if in.Target, err = tags(ctx, r.Places.Target(at), m.Target); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return in, &registry.Error{Op: "list tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
 		}
 	}
@@ -284,8 +295,12 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 		wanted = append(wanted, g.wanted)
 	}
 	p := plan.Build(wanted, stopped, warnings)
+	if r.Recheck {
+		r.recheck(ctx, &p)
+	}
 	r.refine(ctx, &p)
 	p = r.decidePrune(ctx, p, all, stopped)
+	p = r.compareSettings(ctx, p, follow)
 	if ctx.Err() != nil {
 		return plan.Plan{}, context.Cause(ctx)
 	}
@@ -293,7 +308,8 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 }
 
 // Sync carries out a plan that Plan made, and returns one result for each action, in
-// the plan's order. Tags are removed once everything is copied. Its error is that of closing what was opened; what became of the
+// the plan's order. Tags are removed once everything is copied, and then what no tag leads
+// to any more is freed. Its error is that of closing what was opened; what became of the
 // actions is in the results.
 func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	if r.library == nil {
@@ -305,6 +321,7 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	results := copier.Run(ctx, p)
 	err := copier.Close()
 	r.remove(ctx, results)
+	r.free(ctx, results)
 	return results, err
 }
 

@@ -278,7 +278,7 @@ func TestRepositoryGoes(t *testing.T) {
 	if diff := cmp.Diff(want, statuses(results)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := results["mirror/gone:1"].Reason; got != "destination repository missing" {
+	if got := results["mirror/gone:1"].Reason; got != "destination repository missing: create it, or let --create-repositories do so" {
 		t.Errorf("reason %q", got)
 	}
 }

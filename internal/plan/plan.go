@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
@@ -54,7 +55,14 @@ type Action struct {
 	Size   int64         // bytes of the image at the destination; 0 where it was not read
 	Reason string
 	Mirror *discover.Mirror // what wants it; one for all its actions, which nobody may change
-	Err    error            // why it is Blocked or Failed, nil where Reason alone says it
+
+	Compared *Comparison // of the referrers of an image that is in sync; nil where nobody compared them
+
+	Err error // why it is Blocked or Failed, nil where Reason alone says it
+
+	// Creates says that To's repository is missing, and that the run, or the registry with
+	// the first push, makes it. All actions on the repository say so that write.
+	Creates bool
 }
 
 // Plan is a whole run, decided before its first write. Actions are sorted by
@@ -62,6 +70,48 @@ type Action struct {
 type Plan struct {
 	Actions  []Action
 	Warnings []string
+	Drift    []Drift // of repositories, sorted by destination
+}
+
+// Drift is a repository whose settings are not those that its rule asks for.
+type Drift struct {
+	Mirror      *discover.Mirror
+	Differences []provision.Difference
+}
+
+// Changes reports whether carrying the plan out changes the setting.
+func (d Drift) Changes(one provision.Difference) bool {
+	return d.Mirror.Repository.Reconcile == provision.Apply && !one.Fixed()
+}
+
+// Remark says of a setting what it is and what was asked for, and what becomes of that.
+func (d Drift) Remark(one provision.Difference) string {
+	text := fmt.Sprintf("%s: %s", d.Mirror.Target, one)
+	switch {
+	case one.Fixed():
+		return text + "; it cannot be changed, only a new repository can have it"
+	case d.Changes(one):
+		return text + "; it will be changed"
+	}
+	return text
+}
+
+// SortDrift sorts what was compared in no order.
+func (p Plan) SortDrift() {
+	slices.SortFunc(p.Drift, func(a, b Drift) int {
+		return cmp.Compare(a.Mirror.Target.String(), b.Mirror.Target.String())
+	})
+}
+
+// Remarks are the warnings of the plan, and what there is to say about drift.
+func (p Plan) Remarks() []string {
+	remarks := slices.Clone(p.Warnings)
+	for _, d := range p.Drift {
+		for _, one := range d.Differences {
+			remarks = append(remarks, d.Remark(one))
+		}
+	}
+	return remarks
 }
 
 // Wanted is one tag that a mirror wants, with what is known about both sides.
@@ -82,6 +132,7 @@ type Wanted struct {
 
 	Have      ref.Digest // what the destination's tag points at, "" where it is absent
 	TargetErr error      // why the destination is not known
+	Creates   bool       // the destination's repository is missing and will be made
 
 	// Uncompared says that upstream was not asked: the destination has the tag, and the
 	// mirror's rules declare that it never changes.
@@ -139,6 +190,8 @@ func decide(w Wanted) Action {
 		a.Verb, a.Want, a.Reason = InSync, w.Have, "same platforms of the same upstream digest"
 	case w.Have == a.Want:
 		a.Verb, a.Reason = InSync, "same digest"
+	case w.Have == "" && w.Creates:
+		a.Verb, a.Reason, a.Creates = Copy, creation(w.Mirror.Repository.Create), true
 	case w.Have == "":
 		a.Verb, a.Reason = Copy, "missing at destination"
 	case !w.Mirror.Options.Replace:
@@ -152,6 +205,14 @@ func decide(w Wanted) Action {
 	return a
 }
 
+// creation words what an image goes to that has no repository yet.
+func creation(how provision.Create) string {
+	if how == provision.OnPush {
+		return "missing at destination; the push creates the repository, from a creation template"
+	}
+	return "missing at destination; creates the repository"
+}
+
 var errNoDigest = errors.New("it is not known what the tag means")
 
 // because turns an error into a verdict: absence and refusal wait for a person, and
@@ -162,7 +223,7 @@ func (a Action) because(err error, side string) Action {
 	case errors.Is(err, failure.ErrNotFound) && side == "upstream":
 		a.Reason = "upstream tag missing"
 	case errors.Is(err, failure.ErrNotFound):
-		a.Reason = "destination repository missing"
+		a.Reason = "destination repository missing: create it, or let --create-repositories do so"
 	case errors.Is(err, failure.ErrDenied):
 		a.Reason = fmt.Sprintf("%s denied: %v", side, err)
 	case a.Verb == Failed:
@@ -177,7 +238,7 @@ var ErrForbidden = failure.ErrForbidden
 // Stop returns, in place of what was decided, the verdict that err means: Blocked where
 // it waits for a person, else Failed.
 func (a Action) Stop(err error) Action {
-	a.Verb, a.Reason, a.Err = Failed, err.Error(), err
+	a.Verb, a.Reason, a.Err, a.Creates = Failed, err.Error(), err, false
 	if failure.ForPerson(err) {
 		a.Verb = Blocked
 	}
@@ -230,7 +291,20 @@ func (p Plan) Count(v Verb) int {
 
 // Changes reports whether carrying the plan out would change anything.
 func (p Plan) Changes() bool {
-	return slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Verb.Changes() })
+	return slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Verb.Changes() }) || p.SettingsChanged() > 0
+}
+
+// SettingsChanged is how many settings of repositories carrying the plan out changes.
+func (p Plan) SettingsChanged() int {
+	n := 0
+	for _, d := range p.Drift {
+		for _, one := range d.Differences {
+			if d.Changes(one) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // Status is what came of an action.
@@ -269,5 +343,10 @@ func Unchanged(a Action) Result {
 		InSync: StaysInSync, Present: StaysPresent, Drifted: StaysDrifted, Stale: StaysStale, Blocked: StaysBlocked, Failed: HasFailed,
 		Copy: Planned, Update: Planned, Prune: Planned,
 	}[a.Verb]
-	return Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
+	r := Result{Action: a, Status: status, Reason: a.Reason, Err: a.Err}
+	if a.Compared != nil && a.Err == nil {
+		r.Referrers = a.Compared.Referrers
+		r.Reason = a.Compared.because(a)
+	}
+	return r
 }

@@ -106,7 +106,7 @@ func TestDecide(t *testing.T) {
 		{"upstream corrupt", upstream(kind(failure.ErrCorrupt)), plan.Failed, "upstream: GET https://quay.io/v2/: content does not match its digest", ""},
 		{"upstream malformed", upstream(kind(failure.ErrPermanent)), plan.Failed, "upstream: GET https://quay.io/v2/: permanent failure", ""},
 
-		{"destination absent", target(kind(failure.ErrNotFound)), plan.Blocked, "destination repository missing", digestA},
+		{"destination absent", target(kind(failure.ErrNotFound)), plan.Blocked, "destination repository missing: create it, or let --create-repositories do so", digestA},
 		{"destination denied", target(kind(failure.ErrDenied)), plan.Blocked, "destination denied: GET https://quay.io/v2/: access denied", digestA},
 		{"destination down", target(outage), plan.Failed, "destination: connection refused", digestA},
 		{"both down", all(target(outage), upstream(kind(failure.ErrNotFound))), plan.Failed, "destination: connection refused", ""},

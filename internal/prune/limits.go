@@ -14,8 +14,8 @@ type Limits struct {
 	Share Share // of the tags of one repository
 }
 
-// none reports whether nothing may be removed at all.
-func (l Limits) none() bool { return l.Max <= 0 || l.Share <= 0 }
+// None reports whether nothing may be removed at all.
+func (l Limits) None() bool { return l.Max <= 0 || l.Share <= 0 }
 
 // Share is a part of a whole in hundredths of a percent, from 0 to 100%.
 type Share int

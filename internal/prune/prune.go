@@ -293,7 +293,7 @@ func (r Run) reportOnly() string {
 	switch {
 	case r.Since == nil:
 		return "without --state it is not known how long it has been so"
-	case r.Limits.none():
+	case r.Limits.None():
 		return "--prune-max and --prune-max-share say how many tags may go"
 	}
 	return ""

@@ -27,6 +27,23 @@ func WriteReferrer(ctx context.Context, dst imagetypes.ImageDestination, digest,
 	return false, WriteManifest(ctx, dst, digest.String(), m)
 }
 
+// ReferrersAsker is the ability of a Source to ask for referrers without reading the
+// fallback tag. Use AskReferrers.
+type ReferrersAsker interface {
+	// AskReferrers is Referrers for a subject that is known to have no fallback tag: where
+	// the place cannot be asked, there are none.
+	AskReferrers(ctx context.Context, subject ref.Reference) ([]ref.Descriptor, error)
+}
+
+// AskReferrers lists what refers to a subject that is known to have no fallback tag. A
+// Source without the ability looks for it all the same.
+func AskReferrers(ctx context.Context, s Source, subject ref.Reference) ([]ref.Descriptor, error) {
+	if asker, ok := s.(ReferrersAsker); ok {
+		return asker.AskReferrers(ctx, subject)
+	}
+	return s.Referrers(ctx, subject)
+}
+
 // noTag matches the characters that a digest may have and a tag may not.
 var noTag = regexp.MustCompile(`[^a-zA-Z0-9._-]`)
 

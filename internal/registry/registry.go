@@ -98,19 +98,24 @@ func ReadManifests(ctx context.Context, s Source, repo ref.Repository, digests [
 // tag nor be told a media type, and both matter: several tags share one endpoint, and
 // an OCI manifest need not carry its type in its bytes.
 type ManifestWriter interface {
-	// WriteManifest stores m under identifier, a tag or the digest of m.Raw. It
+	// WriteManifest stores m under identifier, a tag or the digest of m.Raw. Under a tag
+	// it can be read by its digest as well: nobody else writes a tag's root. It
 	// returns only when the registry has said that it holds the manifest under the
 	// digest of its bytes.
 	WriteManifest(ctx context.Context, identifier string, m Manifest) error
 }
 
-// WriteManifest writes m to dst under identifier, a tag or the digest of m.Raw. An
-// endpoint without the ability can be written to by digest only.
+// WriteManifest writes m to dst under identifier, a tag or the digest of m.Raw: another
+// digest is ErrCorrupt, since not every registry looks. An endpoint without the ability can
+// be written to by digest only.
 func WriteManifest(ctx context.Context, dst imagetypes.ImageDestination, identifier string, m Manifest) error {
+	d, err := ref.ParseDigest(identifier)
+	if err == nil && d.Algorithm().FromBytes(m.Raw) != d {
+		return fmt.Errorf("the manifest to be written as %s is %s: %w", d, d.Algorithm().FromBytes(m.Raw), ErrCorrupt)
+	}
 	if w, ok := dst.(ManifestWriter); ok {
 		return w.WriteManifest(ctx, identifier, m)
 	}
-	d, err := ref.ParseDigest(identifier)
 	if err != nil {
 		return fmt.Errorf("%T cannot write tags: %w", dst, ErrUnsupported)
 	}

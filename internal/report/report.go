@@ -62,14 +62,16 @@ type Row struct {
 	Bytes          int64      `json:"bytes"`          // blob bytes written to the destination for this row
 	Referrers      Referrers  `json:"referrers"`
 	Reason         string     `json:"reason"`
-	Origin         string     `json:"origin"` // where the rule was written: a repository's ARN, "command line"
-	Region         string     `json:"region"` // AWS Region of the destination, "" where there is none
+	Creates        bool       `json:"createsRepository"` // Destination is missing, and made with this row
+	Origin         string     `json:"origin"`            // where the rule was written: a repository's ARN, "command line"
+	Region         string     `json:"region"`            // AWS Region of the destination, "" where there is none
 	DurationMs     int64      `json:"durationMs"`
 }
 
 // Referrers is what came of an image's signatures, SBOMs and attestations where the run
-// copied the image; for other rows nobody looked.
+// copied the image or was told to compare them; for other rows nobody looked.
 type Referrers struct {
+	Compared   bool     `json:"compared"`   // whether anybody looked
 	Mirrored   int      `json:"mirrored"`   // at the destination, and listed there
 	LeftOut    int      `json:"leftOut"`    // about the index that platforms were selected from
 	Incomplete []string `json:"incomplete"` // what could not be mirrored, each with the reason
@@ -141,14 +143,34 @@ func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
 		}
 		return resultRow(unreached(p.Actions[i]))
 	}}
-	return assemble(KindSync, run, rows, p.Warnings)
+	r := assemble(KindSync, run, rows, p.Remarks())
+	for _, result := range results {
+		r.Totals.goesByDigest(result.Status == plan.StaysInSync, result.Action)
+	}
+	for _, a := range p.Actions[min(len(results), len(p.Actions)):] {
+		r.Totals.goesByDigest(a.Verb == plan.InSync, a)
+	}
+	return r
+}
+
+// goesByDigest counts an image that is in sync, and whose referrers are wanted, where
+// its digest is all that was compared.
+func (t *Totals) goesByDigest(inSync bool, a plan.Action) {
+	if inSync && a.Compared == nil && a.Mirror.Options.Referrers {
+		t.ReferrersNotCompared++
+	}
 }
 
 // FromPlan reports what carrying p out would do. The plan may not be changed until the
 // report is written.
 func FromPlan(run Run, p plan.Plan) Report {
 	rows := Rows{count: len(p.Actions), row: func(i int) Row { return resultRow(plan.Unchanged(p.Actions[i])) }}
-	return assemble(KindPlan, run, rows, p.Warnings)
+	r := assemble(KindPlan, run, rows, p.Remarks())
+	for _, a := range p.Actions {
+		r.Totals.goesByDigest(a.Verb == plan.InSync, a)
+	}
+	r.Totals.WouldSet = p.SettingsChanged()
+	return r
 }
 
 // Listed is one tag that a rule names, or the repository whose rule cannot be
@@ -208,14 +230,27 @@ func resultRow(result plan.Result) Row {
 		Platforms:      platforms(a.Mirror.Platforms),
 		Size:           a.Size,
 		Bytes:          result.Bytes,
-		Referrers:      Referrers{Mirrored: result.Referrers.Mirrored, LeftOut: result.Referrers.LeftOut, Incomplete: append([]string{}, result.Referrers.Incomplete...)},
+		Referrers:      referrers(result),
 		Reason:         cmp.Or(result.Reason, a.Reason),
+		Creates:        a.Creates,
 		Origin:         a.Mirror.Origin.Place,
 		Region:         a.Mirror.Origin.Region,
 		DurationMs:     result.Duration.Milliseconds(),
 	}
 	row.Digest = held(row.Status, a)
 	return row
+}
+
+// referrers is what came of an image's referrers, as far as anybody looked.
+func referrers(result plan.Result) Referrers {
+	wanted, found := result.Action.Mirror.Options.Referrers, result.Referrers
+	written := result.Status == plan.Copied || result.Status == plan.Updated
+	return Referrers{
+		Compared:   result.Action.Compared != nil || wanted && written,
+		Mirrored:   found.Mirrored,
+		LeftOut:    found.LeftOut,
+		Incomplete: append([]string{}, found.Incomplete...),
+	}
 }
 
 // statusOf says what came of an action. A status that is not known counts as failed:
@@ -337,6 +372,7 @@ type Totals struct {
 	WouldCopy   int   `json:"wouldCopy"`
 	WouldUpdate int   `json:"wouldUpdate"`
 	WouldPrune  int   `json:"wouldPrune"`
+	WouldSet    int   `json:"wouldSet"` // settings of destination repositories; not among the images
 	Listed      int   `json:"listed"`
 	LeftOut     int   `json:"leftOut"`
 	Incomplete  int   `json:"incomplete"` // rows with referrers that could not be mirrored
@@ -344,6 +380,10 @@ type Totals struct {
 	ElapsedMs   int64 `json:"elapsedMs"`  // of the whole run
 
 	ManifestsRead int `json:"manifestsRead"` // upstream, beside HEADs
+
+	// ReferrersNotCompared counts rows that are in sync by their digest, and of which
+	// nobody looked whether what refers to it is at the destination, too.
+	ReferrersNotCompared int `json:"referrersNotCompared"`
 }
 
 func total(rows Rows, run Run) Totals {
@@ -420,7 +460,7 @@ func (r Report) Outcome() Outcome {
 		AnyFailed:      t.Failed > 0,
 		AllFailed:      t.Failed > 0 && t.Failed == t.Images,
 		AnyBlocked:     t.Blocked > 0,
-		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune > 0,
+		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune+t.WouldSet > 0,
 		Pending:        t.Pending > 0,
 		Interrupted:    r.Interrupted,
 		BudgetUsedUp:   r.BudgetUsedUp,

@@ -51,6 +51,7 @@ func action(verb plan.Verb, upstream, repo, tag, reason string) plan.Action {
 			Name:     repo,
 			Upstream: from,
 			Target:   to,
+			Options:  discover.DefaultOptions(),
 			Origin: discover.Origin{
 				Kind:   discover.FromResourceTags,
 				Place:  "arn:aws:ecr:eu-west-1:123456789012:repository/" + repo,
@@ -342,10 +343,10 @@ func TestTotals(t *testing.T) {
 		report report.Report
 		want   report.Totals
 	}{
-		{"sync", sampleSync(), report.Totals{Images: 6, Copied: 1, Updated: 1, InSync: 1, Blocked: 1, Failed: 2, Incomplete: 1, Bytes: 45_200_000, ElapsedMs: 3100}},
-		{"dry run", report.FromPlan(run(), samplePlan()), report.Totals{Images: 6, WouldCopy: 2, WouldUpdate: 1, InSync: 1, Blocked: 1, Failed: 1, ElapsedMs: 3100}},
+		{"sync", sampleSync(), report.Totals{Images: 6, Copied: 1, Updated: 1, InSync: 1, Blocked: 1, Failed: 2, Incomplete: 1, Bytes: 45_200_000, ElapsedMs: 3100, ReferrersNotCompared: 1}},
+		{"dry run", report.FromPlan(run(), samplePlan()), report.Totals{Images: 6, WouldCopy: 2, WouldUpdate: 1, InSync: 1, Blocked: 1, Failed: 1, ElapsedMs: 3100, ReferrersNotCompared: 1}},
 		{"list", sampleList(), report.Totals{Images: 4, Listed: 2, Blocked: 1, Failed: 1, ElapsedMs: 3100}},
-		{"ended before its first write", report.FromResults(run(), samplePlan(), nil), report.Totals{Images: 6, InSync: 1, Blocked: 1, Failed: 1, Pending: 3, ElapsedMs: 3100}},
+		{"ended before its first write", report.FromResults(run(), samplePlan(), nil), report.Totals{Images: 6, InSync: 1, Blocked: 1, Failed: 1, Pending: 3, ElapsedMs: 3100, ReferrersNotCompared: 1}},
 		{"nothing", report.FromResults(run(), plan.Plan{}, nil), report.Totals{ElapsedMs: 3100}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -504,5 +505,41 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestWriteReturnsTheWritersError(t *testing.T) {
 	if err := report.Write(brokenPipe{}, sampleSync(), report.Table, report.Options{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Nothing is said of referrers that nobody looked at but that nobody did.
+func TestReferrersNotCompared(t *testing.T) {
+	byDigest := action(plan.InSync, "nginx", "mirrors/nginx", "1", "same digest")
+	unwanted := action(plan.InSync, "nginx", "mirrors/nginx", "2", "same digest")
+	unwanted.Mirror.Options.Referrers = false
+	same := action(plan.InSync, "nginx", "mirrors/nginx", "3", "same digest").Complete(plan.Comparison{Referrers: plan.Referrers{Mirrored: 2}})
+	lacking := action(plan.InSync, "nginx", "mirrors/nginx", "4", "same digest").Complete(plan.Comparison{Referrers: plan.Referrers{Mirrored: 1}, Missing: 2})
+	p := plan.Plan{Actions: []plan.Action{byDigest, unwanted, same, lacking}}
+	r := report.FromPlan(run(), p)
+	if got := r.Totals; got.ReferrersNotCompared != 1 || got.InSync != 3 || got.WouldUpdate != 1 {
+		t.Errorf("totals %+v", got)
+	}
+	if !r.Outcome().ChangesPlanned {
+		t.Error("missing referrers are no change")
+	}
+	for i, compared := range []bool{false, false, true, true} {
+		if r.Rows.At(i).Referrers.Compared != compared {
+			t.Errorf("row %d: compared is %t", i, !compared)
+		}
+	}
+	text := write(t, r, report.Table, report.Options{})
+	for _, line := range []string{
+		"1 image compared by digest alone: --recheck compares signatures, SBOMs and attestations\n",
+		"same digest; with 2 referrers\n",
+		"same digest; 2 of 3 referrers missing at destination\n", // and not "was": it stays
+	} {
+		if strings.Count(text, line) != 1 {
+			t.Errorf("the table does not say %q once:\n%s", line, text)
+		}
+	}
+	p.Actions = p.Actions[1:]
+	if text := write(t, report.FromPlan(run(), p), report.Table, report.Options{}); strings.Contains(text, "--recheck") {
+		t.Errorf("all were compared that are wanted:\n%s", text)
 	}
 }

@@ -62,6 +62,9 @@ func remarks(r Report) []string {
 	if n := r.Totals.Incomplete; n > 0 {
 		lines = append(lines, human.Count(n, "image")+" incomplete: signatures, SBOMs or attestations are missing")
 	}
+	if n := r.Totals.ReferrersNotCompared; n > 0 {
+		lines = append(lines, human.Count(n, "image")+" compared by digest alone: --recheck compares signatures, SBOMs and attestations")
+	}
 	return lines
 }
 
@@ -96,7 +99,7 @@ func reason(row Row) string {
 	text := human.Line(row.Reason)
 	switch row.Status {
 	case StatusUpdated, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
-		if row.Previous != "" {
+		if row.Previous != "" && row.Previous != row.Digest {
 			text += " (was " + shortDigest(string(row.Previous)) + ")"
 		}
 	default:

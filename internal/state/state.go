@@ -151,7 +151,7 @@ func Parse(data []byte) (State, error) {
 // check refuses what no version of the program has written.
 func (f file) check() error {
 	for _, repo := range slices.Sorted(maps.Keys(f.Repositories)) {
-		if _, err := ref.ParseRepository(repo); err != nil {
+		if r, err := ref.ParseTarget(repo); err != nil || r.Identifier() != "" {
 			return fmt.Errorf("%q is no repository", repo)
 		}
 		for _, tag := range slices.Sorted(maps.Keys(f.Repositories[repo])) {

@@ -254,6 +254,48 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// ECR takes its password with any request: at the beginning of a run, when many requests
+// go out at once, none of them is refused for want of it.
+func TestAPasswordThatIsTakenUnaskedIsSentAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		cred := someone
+		cred.Unasked = true
+		j := w.serve(host, guarded(`Basic realm="https://x/",service="ecr.amazonaws.com"`, only(basic(someone)), manifest))
+		c := w.client(transport.Options{Credentials: auth.Static{host: cred}})
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if _, err := c.Manifest(t.Context(), repo.Tagged("1.0")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := len(j.all()); n != 20 {
+			t.Errorf("%d requests for 20 answers", n)
+		}
+	})
+}
+
+// A registry in ECR's place that wants a token gets what it asks for.
+func TestAPasswordThatIsNotTakenUnasked(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		cred := someone
+		cred.Unasked = true
+		w.serve(realm, issue())
+		j := w.serve(host, guarded(bearer("repository:team/app:pull"), only("Bearer t1"), manifest))
+		c := w.client(transport.Options{Credentials: auth.Static{host: cred}})
+		for range 3 {
+			if _, err := c.Manifest(t.Context(), repo.Tagged("1.0")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(j.all()); n != 4 {
+			t.Errorf("%d requests, want a challenge and 3 answers", n)
+		}
+	})
+}
+
 func TestTheProviderIsAskedByTheNameInReferences(t *testing.T) {
 	for name, want := range map[string]string{
 		"docker.io": "registry-1.docker.io", "quay.io:443": "quay.io:443", "ghcr.io": "ghcr.io",
@@ -524,18 +566,24 @@ func TestCredentialsStayWithTheirHost(t *testing.T) {
 	const other = "storage.test:5000"
 	to := func(where string) http.HandlerFunc { return with("Location", where, refuse(307, "", "")) }
 	login := `Basic realm="give it to me"`
-	challenges := map[string]string{
-		"basic":  `Basic realm="x"`,
-		"bearer": bearer("repository:team/app:pull,push"),
-	}
-	for name, challenge := range challenges {
+	unasked := someone
+	unasked.Unasked = true
+	for name, kind := range map[string]struct {
+		challenge string
+		cred      auth.Credential
+	}{
+		"basic":         {`Basic realm="x"`, someone},
+		"bearer":        {bearer("repository:team/app:pull,push"), someone},
+		"basic unasked": {`Basic realm="x"`, unasked},
+	} {
+		challenge := kind.challenge
 		in := func(next http.HandlerFunc) http.HandlerFunc {
 			return guarded(challenge, func(a string) bool { return a != "" }, next)
 		}
 		serve := func(w *world, next http.HandlerFunc) *transport.Client {
 			w.serve(realm, issue())
 			w.serve(host, in(next))
-			return w.client(transport.Options{Credentials: auth.Static{host: someone}})
+			return w.client(transport.Options{Credentials: auth.Static{host: kind.cred}})
 		}
 		silent := func(t *testing.T, j *journal) {
 			t.Helper()
@@ -693,17 +741,22 @@ func TestAStorageHostsRefusalIsNotThePasswordsFault(t *testing.T) {
 func TestAProviderThatFails(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.serve(host, guarded(`Basic realm="x"`, only("never"), manifest))
-		_, err := w.client(transport.Options{Credentials: failing{}}).Manifest(t.Context(), repo.Tagged("1.0"))
-		if !errors.Is(err, errFailing) {
-			t.Errorf("error %v, want the provider's", err)
+		p := new(failing)
+		_, err := w.client(transport.Options{Credentials: p}).Manifest(t.Context(), repo.Tagged("1.0"))
+		if !errors.Is(err, errFailing) || p.asked != 1 {
+			t.Errorf("error %v of asking %d times, want the provider's, once", err, p.asked)
 		}
 	})
 }
 
-type failing struct{ auth.Anonymous }
+type failing struct {
+	auth.Anonymous
+	asked int
+}
 
 var errFailing = errors.New("the vault is closed")
 
-func (failing) Credential(context.Context, string) (auth.Credential, error) {
+func (f *failing) Credential(context.Context, string) (auth.Credential, error) {
+	f.asked++
 	return auth.Credential{}, errFailing
 }

@@ -168,13 +168,16 @@ func (h *host) storeManifest(ctx context.Context, repo ref.Repository, identifie
 	return nil, fmt.Errorf("wrote manifest %s and the registry calls it %s: %w", digestOf(m.Raw), redact.Line(said, redact.MaxLine), registry.ErrCorrupt)
 }
 
-// checkReference refuses a digest that is none. Digests come from manifests, which
-// anybody may have written, and go into paths.
+// checkReference refuses a digest that is none, and a tag. Digests come from manifests,
+// which anybody may have written, and go into paths.
 func checkReference(r ref.Reference) error {
-	if r.Digest == "" {
-		return nil
+	if r.Digest != "" {
+		return checkDigest(r.Digest)
 	}
-	return checkDigest(r.Digest)
+	if !ref.ValidTag(r.Tag) {
+		return fmt.Errorf("%s names no image: %w", r, registry.ErrPermanent)
+	}
+	return nil
 }
 
 func checkDigest(d ref.Digest) error {

@@ -25,6 +25,17 @@ const (
 // know the API is asked once; from then on the fallback tag is read in its place. Both
 // are a GET, and where nothing refers to the subject the second is answered with 404.
 func (c *Client) Referrers(ctx context.Context, subject ref.Reference) ([]ref.Descriptor, error) {
+	return c.referrers(ctx, subject, c.taggedReferrers)
+}
+
+// AskReferrers is Referrers for a subject that has no fallback tag. A host that is known
+// not to know the API is not asked at all.
+func (c *Client) AskReferrers(ctx context.Context, subject ref.Reference) ([]ref.Descriptor, error) {
+	return c.referrers(ctx, subject, func(context.Context, ref.Reference) ([]imgspec.Descriptor, error) { return nil, nil })
+}
+
+// referrers asks the referrers API or, where there is none, instead.
+func (c *Client) referrers(ctx context.Context, subject ref.Reference, instead func(context.Context, ref.Reference) ([]imgspec.Descriptor, error)) ([]ref.Descriptor, error) {
 	h, err := c.host(subject.Repository.Host)
 	if err != nil {
 		return nil, err
@@ -42,7 +53,7 @@ func (c *Client) Referrers(ctx context.Context, subject ref.Reference) ([]ref.De
 			h.noReferrers.Store(true)
 		}
 	}
-	entries, err := c.taggedReferrers(ctx, subject)
+	entries, err := instead(ctx, subject)
 	return h.claims(subject, entries), err
 }
 

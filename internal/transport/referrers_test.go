@@ -133,6 +133,37 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// Where there is known to be no fallback tag, a host without the API is asked nothing
+// more, and one with it is asked as ever.
+func TestAskReferrers(t *testing.T) {
+	const index = "application/vnd.oci.image.index.v1+json"
+	for _, test := range []struct {
+		name  string
+		api   http.HandlerFunc
+		want  int
+		asked []string // by two questions
+	}{
+		{"with the API", text(200, index, entries(0, 2)), 2, []string{"GET " + apiPath, "GET " + apiPath}},
+		{"without", text(404, "text/plain", "404 page not found\n"), 0, []string{"GET " + apiPath}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				j := w.serve(host, func(rw http.ResponseWriter, r *http.Request) { test.api(rw, r) })
+				c := w.client(transport.Options{})
+				for range 2 {
+					got, err := registry.AskReferrers(t.Context(), c, repo.Digested(subject))
+					if err != nil || len(got) != test.want {
+						t.Errorf("%v, %v", got, err)
+					}
+				}
+				if diff := cmp.Diff(test.asked, j.whats()); diff != "" {
+					t.Errorf("asked (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 // Entries go into paths and sums: what is no descriptor is left out.
 func TestReferrersThatAreNoDescriptors(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -56,7 +56,11 @@ func newTokens(host, address string, provider auth.Provider, patience time.Durat
 type attempt struct {
 	cred   auth.Credential
 	bearer string
+	failed error // of the provider, which is not asked again for the same request
 }
+
+// bare reports whether the request was sent with nothing.
+func (a *attempt) bare() bool { return a.cred.Anonymous() && a.bearer == "" }
 
 type attemptKey struct{}
 
@@ -87,14 +91,31 @@ func carriesCredential(req *http.Request) bool {
 
 var errNoToken = errors.New("no token yet")
 
-// GetScheme returns how the registry at address was last seen to authenticate.
-func (t *tokens) GetScheme(_ context.Context, address string) (orasauth.Scheme, error) {
+// GetScheme returns how the registry at address was last seen to authenticate, or how it
+// is known to.
+func (t *tokens) GetScheme(ctx context.Context, address string) (orasauth.Scheme, error) {
+	if scheme := t.seen(address); scheme != orasauth.SchemeUnknown {
+		return scheme, nil
+	}
+	if address != t.address {
+		return orasauth.SchemeUnknown, errNoToken
+	}
+	cred, err := t.provider.Credential(ctx, t.host)
+	if err != nil {
+		attemptOf(ctx).failed = err // the answer to the challenge that follows
+		return orasauth.SchemeUnknown, errNoToken
+	}
+	if !cred.Unasked {
+		return orasauth.SchemeUnknown, errNoToken
+	}
+	return orasauth.SchemeBasic, nil
+}
+
+// seen is the scheme of the last challenge, SchemeUnknown before the first.
+func (t *tokens) seen(address string) orasauth.Scheme {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s, ok := t.schemes[address]; ok {
-		return s, nil
-	}
-	return orasauth.SchemeUnknown, errNoToken
+	return t.schemes[address] // whose zero value is unknown
 }
 
 // GetToken answers for Basic from the provider, for Bearer from memory.
@@ -193,6 +214,9 @@ func (t *tokens) Credential(ctx context.Context, address string) (orasauth.Crede
 	if address != t.address {
 		return orasauth.EmptyCredential, nil
 	}
+	if err := attemptOf(ctx).failed; err != nil {
+		return orasauth.EmptyCredential, err
+	}
 	cred, err := t.provider.Credential(ctx, t.host)
 	if err != nil {
 		return orasauth.EmptyCredential, err
@@ -213,7 +237,7 @@ const maxRenewals = 3
 // renew forgets what a refused request was sent with and reports whether the next one
 // will be sent with something else.
 func (t *tokens) renew(ctx context.Context, used *attempt) bool {
-	if *used == (attempt{}) {
+	if used.bare() {
 		return false
 	}
 	t.mu.Lock()
@@ -241,7 +265,7 @@ func (t *tokens) renew(ctx context.Context, used *attempt) bool {
 
 // worked notes that the host accepted what a request was sent with.
 func (t *tokens) worked(used *attempt) {
-	if *used == (attempt{}) {
+	if used.bare() {
 		return
 	}
 	t.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"go.podman.io/storage/pkg/configfile"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/layout"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 )
@@ -29,6 +30,7 @@ type Judge struct {
 	// signatures is set where some requirement may look at signatures.
 	signatures bool
 	open       OpenImage
+	upstream   Upstream // nil where refusals say no more than the library does
 }
 
 // OpenImage opens a containers/image source for r's digest that can read signatures.
@@ -42,8 +44,16 @@ func AcceptAll() *Judge {
 // ReadFile returns a Judge with the policy in the file at path, or the system's where
 // path is "". It returns ErrNoPolicy where there is neither. A file that is there and
 // cannot be read or parsed is an error of its own, and never as good as none.
-func ReadFile(path string, open OpenImage) (*Judge, error) {
-	return read(&imagetypes.SystemContext{SignaturePolicyPath: path}, open)
+//
+// Upstream is asked about images that are refused for want of a signature, so that the
+// refusal can say which signature there is; nil asks nobody.
+func ReadFile(path string, open OpenImage, upstream Upstream) (*Judge, error) {
+	j, err := read(&imagetypes.SystemContext{SignaturePolicyPath: path}, open)
+	if err != nil {
+		return nil, err
+	}
+	j.upstream = upstream
+	return j, nil
 }
 
 // read is ReadFile for a system that may have another root than this machine's.
@@ -75,9 +85,7 @@ func needsSignatures(policy *signature.Policy) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("trust policy: %w", err)
 	}
-	var types [][]struct {
-		Type string `json:"type"`
-	}
+	var types [][]requirement
 	if err := json.Unmarshal(written, &types); err != nil {
 		return false, fmt.Errorf("trust policy: %w", err)
 	}
@@ -92,8 +100,11 @@ func needsSignatures(policy *signature.Policy) (bool, error) {
 }
 
 // identity is what policies know an image by: its tag, or its digest where it was
-// asked for by that.
+// asked for by that. An image on disk is known by its file, with its tag where it has one.
 func identity(r ref.Reference) (imagetypes.ImageReference, error) {
+	if r.Repository.Local() {
+		return layout.Name(r)
+	}
 	if r.Tag != "" {
 		r.Digest = ""
 	}
@@ -128,16 +139,18 @@ func (j *Judge) Allow(ctx context.Context, r ref.Reference) error {
 	if allowed && err == nil {
 		return nil
 	}
-	return refusal(r, err)
+	if err != nil && !refuses(err) {
+		return fmt.Errorf("judging %s: %w", r, err)
+	}
+	return &Refusal{Ref: r, Err: j.explain(ctx, candidate, r, err)}
 }
 
-func refusal(r ref.Reference, err error) error {
+// refuses reports whether an error says that a requirement is not met. Others say that
+// nobody could tell.
+func refuses(err error) bool {
 	_, unmet := errors.AsType[signature.PolicyRequirementError](err)
 	_, invalid := errors.AsType[signature.InvalidSignatureError](err)
-	if unmet || invalid || err == nil {
-		return &Refusal{Ref: r, Err: err}
-	}
-	return fmt.Errorf("judging %s: %w", r, err)
+	return unmet || invalid
 }
 
 // A Refusal says which requirement an image does not meet.

@@ -52,7 +52,7 @@ func judgeOf(t *testing.T, text string, open OpenImage) *Judge {
 			return nil, errors.New("not to be opened")
 		}
 	}
-	j, err := ReadFile(file(t, text), open)
+	j, err := ReadFile(file(t, text), open, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,12 +194,12 @@ func TestMalformedPolicies(t *testing.T) {
 		"unknown field":    `{"default":` + accept + `,"extra":1}`,
 		"signedBy nothing": `{"default":[{"type":"signedBy"}]}`,
 	} {
-		if j, err := ReadFile(file(t, text), nil); err == nil || errors.Is(err, ErrNoPolicy) || j != nil {
+		if j, err := ReadFile(file(t, text), nil, nil); err == nil || errors.Is(err, ErrNoPolicy) || j != nil {
 			t.Errorf("%s: got %v, %v", name, j, err)
 		}
 	}
 	absent := filepath.Join(t.TempDir(), "absent.json")
-	if _, err := ReadFile(absent, nil); !errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNoPolicy) || !strings.Contains(err.Error(), absent) {
+	if _, err := ReadFile(absent, nil, nil); !errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNoPolicy) || !strings.Contains(err.Error(), absent) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

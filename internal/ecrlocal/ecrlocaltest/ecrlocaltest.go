@@ -4,6 +4,7 @@ package ecrlocaltest
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -127,9 +128,12 @@ type RegistryOption func(*ecrlocal.UpstreamOptions)
 // that [IgnoreRegistryGoroutine] tells goleak about.
 func StartRegistry(tb testing.TB, opts ...RegistryOption) *Registry {
 	tb.Helper()
-	options := ecrlocal.UpstreamOptions{Dir: tb.TempDir()}
+	var options ecrlocal.UpstreamOptions
 	for _, apply := range opts {
 		apply(&options)
+	}
+	if options.Dir == "" {
+		options.Dir = scratch(tb)
 	}
 	upstream, err := ecrlocal.NewUpstream(options)
 	if err != nil {
@@ -137,6 +141,23 @@ func StartRegistry(tb testing.TB, opts ...RegistryOption) *Registry {
 	}
 	url := serve(tb, upstream, upstream.Close)
 	return &Registry{Upstream: upstream, URL: url, Host: strings.TrimPrefix(url, "http://")}
+}
+
+// scratch returns a directory for the files of a registry until the test ends, in memory
+// where that may be: the registry syncs each of them, and tests would spend most of their
+// time waiting for a disk.
+func scratch(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp(inMemory(), "ecr-mirror-sync-test-") //nolint:usetesting // its directories are on disk
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Errorf("removing what the registry stored: %v", err)
+		}
+	})
+	return dir
 }
 
 // IgnoreRegistryGoroutine is the one leak there is: every [StartRegistry] leaves the event

@@ -28,6 +28,7 @@ import (
 	imagetypes "go.podman.io/image/v5/types"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
@@ -96,6 +97,7 @@ var (
 	_ registry.Snapshotter     = (*Target)(nil)
 	_ registry.ManifestsReader = (*Target)(nil)
 	_ registry.TagDeleter      = (*Target)(nil)
+	_ registry.ReferrersAsker  = (*Target)(nil)
 )
 
 // New returns a Target that asks through questions.
@@ -112,6 +114,11 @@ func (t *Target) Close() error {
 		errs = append(errs, s.session.close())
 	}
 	return errors.Join(errs...)
+}
+
+// AskReferrers passes the embedded target's ability on.
+func (t *Target) AskReferrers(ctx context.Context, subject ref.Reference) ([]ref.Descriptor, error) {
+	return registry.AskReferrers(ctx, t.Target, subject)
 }
 
 // Manifest reads by digest through the library, and by tag through the embedded
@@ -158,6 +165,26 @@ func (t *Target) Snapshot(ctx context.Context, repo ref.Repository, tags []strin
 // ReadManifests reads manifests through the embedded target.
 func (t *Target) ReadManifests(ctx context.Context, repo ref.Repository, digests []ref.Digest) (map[ref.Digest]registry.Manifest, error) {
 	return registry.ReadManifests(ctx, t.Target, repo, digests)
+}
+
+// CreateRepository and what belongs to it are the embedded target's, too.
+func (t *Target) CreateRepository(ctx context.Context, repo ref.Repository, settings provision.Settings) (bool, error) {
+	return registry.CreateRepository(ctx, t.Target, repo, settings)
+}
+
+// CanCreateRepository asks the embedded target.
+func (t *Target) CanCreateRepository(repo ref.Repository) bool {
+	return registry.CanCreateRepository(t.Target, repo)
+}
+
+// Differences asks the embedded target.
+func (t *Target) Differences(ctx context.Context, repo ref.Repository, want provision.Settings) ([]provision.Difference, error) {
+	return registry.Differences(ctx, t.Target, repo, want)
+}
+
+// Reconcile changes a setting through the embedded target.
+func (t *Target) Reconcile(ctx context.Context, repo ref.Repository, want provision.Settings, d provision.Difference) error {
+	return registry.Reconcile(ctx, t.Target, repo, want, d)
 }
 
 // DeleteTag removes a tag through the embedded target: the library's own way removes the

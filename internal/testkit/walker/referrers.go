@@ -60,6 +60,18 @@ type Tree struct {
 	Referrers map[ref.Digest]Tree // by their digests; nil where there are none
 }
 
+// Err returns all damage as one error, that of referrers included, or nil where there
+// is none.
+func (t Tree) Err() error {
+	errs := []error{t.Report.Err()}
+	for d, above := range t.Referrers {
+		if err := above.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("referrer %s: %w", d, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // CheckAll is Check, followed by a walk of everything that refers to the manifests that
 // it found, and to that in turn. A referrer that does not name its subject, and one that
 // is listed and absent, is Damage of the walk it belongs to.

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package ecrlocaltest
+
+func inMemory() string { return "" }
