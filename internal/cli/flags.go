@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"os"
 	"strconv"
@@ -268,9 +267,9 @@ func (f *sourceFlags) credential(streams Streams) (auth.Credential, error) {
 		if password != "" {
 			return auth.Credential{}, usageErrorf("--src-password-stdin and another flag give two passwords")
 		}
-		line, err := bufio.NewReader(streams.In).ReadString('\n')
-		if password = strings.TrimRight(line, "\r\n"); password == "" {
-			return auth.Credential{}, usageErrorf("--src-password-stdin: standard input holds no password (%v)", err)
+		var err error
+		if password, err = passwordFrom(streams, "--src-password-stdin"); err != nil {
+			return auth.Credential{}, err
 		}
 	}
 	switch {

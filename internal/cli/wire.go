@@ -43,9 +43,10 @@ type wireOptions struct {
 	run        *runFlags
 	file       *config.Config
 	upstream   asking
-	passwords  bool // whether an operator names upstreams, so that ECR passwords may be used for them
-	named      bool // whether operators alone do, so that docker's own auth files may be used for them too
-	files      bool // whether docker's own auth files serve destinations that are not ECR
+	writing    map[string]auth.Provider // who writes to a host, where flags say
+	passwords  bool                     // whether an operator names upstreams, so that ECR passwords may be used for them
+	named      bool                     // whether operators alone do, so that docker's own auth files may be used for them too
+	files      bool                     // whether docker's own auth files serve destinations that are not ECR
 	certDir    string
 	retryTimes int
 	readOnly   bool
@@ -151,13 +152,18 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	return append(slices.Clone(w.opts.upstream.given), said), err
 }
 
-// destination returns who writes.
+// destination returns who writes: who the flags say, else who the file says, else who the
+// machine is.
 func (w *wiring) destination() (auth.Provider, error) {
 	machine := auth.Chain{w.registries}
 	if w.opts.files {
 		machine = append(machine, auth.DefaultFiles())
 	}
-	return credentials(w.opts.file, machine)
+	said, err := credentials(w.opts.file, machine)
+	if len(w.opts.writing) == 0 {
+		return said, err
+	}
+	return auth.ByHost{Hosts: w.opts.writing, Rest: said}, err
 }
 
 // client makes one side's transport. The sides do not share one, so that neither can
