@@ -101,18 +101,19 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 func credentials(file *config.Config, rest auth.Provider) (auth.Provider, error) {
 	hosts := make(map[string]auth.Provider)
 	for host, r := range file.File.Registries {
+		key := "registries." + host + ".credentials"
 		switch c := r.Credentials; {
 		case c == nil:
 		case c.None:
-			hosts[host] = auth.Anonymous{}
+			hosts[host] = auth.Named{Provider: auth.Anonymous{}, Source: "none, says " + key}
 		case c.AuthFile != "":
 			opened, err := auth.OpenFile(c.AuthFile)
 			if err != nil {
-				return nil, usageErrorf("registries.%s.credentials: %w", host, err)
+				return nil, usageErrorf("%s: %w", key, err)
 			}
 			hosts[host] = opened
 		default:
-			hosts[host] = auth.Static{host: c.Credential()}
+			hosts[host] = auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}
 		}
 	}
 	if len(hosts) == 0 {

@@ -32,10 +32,13 @@ type wiring struct {
 	registries *ecr.Registries
 	source     registry.Source
 	target     registry.Target
-	elsewhere  map[string]registry.Target // by the scheme of places that are no registries
-	lister     *listing.Lister
-	judged     library.Options // how a trust policy's signatures are read
-	close      []func() error
+
+	upstreams, destinations asked // what source and target ask through, and as whom
+
+	elsewhere map[string]registry.Target // by the scheme of places that are no registries
+	lister    *listing.Lister
+	judged    library.Options // how a trust policy's signatures are read
+	close     []func() error
 }
 
 // wireOptions are the parts of a command's flags and file that wiring needs.
@@ -79,6 +82,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	settings := o.settings(o.certDir)
 	sources := w.client(upstream, settings)
 	targets := w.client(destination, o.settings(""))
+	w.upstreams, w.destinations = asked{sources, upstream}, asked{targets, destination}
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
 	w.judged = o.library(upstream, settings)
 	w.lister = w.listers(sources, upstream)
