@@ -16,7 +16,7 @@ import (
 func TestAccessTable(t *testing.T) {
 	expires := time.Date(2026, 3, 14, 1, 59, 26, 0, time.FixedZone("", 3600))
 	r := report.NewAccessReport([]report.Access{
-		{Host: "ghcr.io", Side: "upstream", Source: "--src-creds", Result: report.AccessRefused, Reason: "no\x1b[2J,\nnever"},
+		{Host: "ghcr.io", Side: "upstream", Source: "--src-creds", Result: report.AccessRefused, Reason: "no\x1b[2J\nnever"},
 		{Host: "ecr.test", Side: "destination", Source: "ECR", Expires: &expires, Result: report.AccessOK},
 		{Host: "quay.io", Side: "upstream", Result: report.AccessAnonymous},
 	})
@@ -25,7 +25,7 @@ ghcr.io   upstream     --src-creds  -                     refused
 ecr.test  destination  ECR          2026-03-14T00:59:26Z  ok
 quay.io   upstream     -            -                     anonymous
 
-ghcr.io (upstream): no\x1b[2J, never
+ghcr.io (upstream): no\x1b[2J; never
 `
 	var got bytes.Buffer
 	if err := report.WriteAccess(&got, r, report.Table, report.Options{}); err != nil {

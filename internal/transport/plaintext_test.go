@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
@@ -83,6 +86,23 @@ func TestPlainStorageSeesNoCredential(t *testing.T) {
 		if err := upload(t, c, blobDesc, content(blob)); err != nil {
 			t.Fatal(err)
 		}
+		for _, e := range j.all() {
+			if e.auth != "" {
+				t.Errorf("%s was sent %s", e.what, e.auth)
+			}
+		}
+	})
+}
+
+// Nor does it where it asks: not even the token that nobody in particular gets.
+func TestPlainStorageThatAsksIsNotAnswered(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const storage, service = "storage.test:9000", "storage.test:9001"
+		w.serve(service, issue())
+		j := w.serve(storage, guarded(`Bearer realm="http://`+service+`/token"`, func(string) bool { return false }, nil))
+		w.serve(host, guarded(`Basic realm="x"`, only(basic(someone)), store("http://"+storage+"/put", nil)))
+		c := w.client(transport.Options{Credentials: auth.Static{host: someone}, Settings: named(host)})
+		wantKind(t, upload(t, c, ref.Descriptor{Digest: digest.FromBytes(nil)}, content(nil)), registry.ErrPermanent)
 		for _, e := range j.all() {
 			if e.auth != "" {
 				t.Errorf("%s was sent %s", e.what, e.auth)
