@@ -23,7 +23,7 @@ func (t *Target) OpenSource(ctx context.Context, repo ref.Repository) (imagetype
 	if err != nil {
 		return nil, err
 	}
-	return &source{e}, nil
+	return &source{endpoint: e}, nil
 }
 
 // OpenDestination returns an endpoint that writes content to repo.
@@ -32,7 +32,7 @@ func (t *Target) OpenDestination(ctx context.Context, repo ref.Repository) (imag
 	if err != nil {
 		return nil, err
 	}
-	return &destination{e}, nil
+	return &destination{endpoint: e}, nil
 }
 
 // endpoint is one side of copies: a repository in a bucket.
@@ -66,7 +66,10 @@ func (e endpoint) Reference() imagetypes.ImageReference { return e.name }
 func (endpoint) Close() error { return nil }
 
 // source is a repository to read from. It keeps no state and may be shared.
-type source struct{ endpoint }
+type source struct {
+	endpoint
+	registry.PlainSource
+}
 
 var _ imagetypes.ImageSource = (*source)(nil)
 
@@ -103,18 +106,12 @@ func (s *source) GetBlob(ctx context.Context, want imagetypes.BlobInfo, _ imaget
 	return watch.Body(out.Body, stallTime), aws.ToInt64(out.ContentLength), nil
 }
 
-func (*source) HasThreadSafeGetBlob() bool { return true }
-
-// GetSignatures returns none: signatures are artifacts, and are read as such.
-func (*source) GetSignatures(context.Context, *ref.Digest) ([][]byte, error) { return nil, nil }
-
-func (*source) LayerInfosForCopy(context.Context, *ref.Digest) ([]imagetypes.BlobInfo, error) {
-	return nil, nil
-}
-
 // destination is a repository to write to, with the abilities of package registry. It
 // keeps no state and may be shared.
-type destination struct{ endpoint }
+type destination struct {
+	endpoint
+	registry.PlainDestination
+}
 
 var (
 	_ imagetypes.ImageDestination = (*destination)(nil)
@@ -134,8 +131,6 @@ func (d *destination) PutBlob(ctx context.Context, stream io.Reader, info imaget
 	}
 	return imagetypes.BlobInfo{Digest: want.Digest, Size: want.Size}, nil
 }
-
-func (*destination) HasThreadSafePutBlob() bool { return true }
 
 // TryReusingBlob asks whether the repository holds the blob already, of the size that it
 // should have. One that is found stays until it is referred to.
@@ -159,22 +154,3 @@ func (d *destination) PutManifest(ctx context.Context, raw []byte, instance *ref
 	}
 	return d.WriteManifest(ctx, instance.String(), registry.Manifest{MediaType: parsed.MediaType, Raw: raw})
 }
-
-func (*destination) SupportedManifestMIMETypes() []string     { return nil }
-func (*destination) SupportsSignatures(context.Context) error { return registry.ErrUnsupported }
-func (*destination) DesiredLayerCompression() imagetypes.LayerCompression {
-	return imagetypes.PreserveOriginal
-}
-func (*destination) AcceptsForeignLayerURLs() bool        { return true }
-func (*destination) MustMatchRuntimeOS() bool             { return false }
-func (*destination) IgnoresEmbeddedDockerReference() bool { return true }
-
-// PutSignatures stores none: signatures are artifacts and are copied as such.
-func (*destination) PutSignatures(_ context.Context, signatures [][]byte, _ *ref.Digest) error {
-	if len(signatures) > 0 {
-		return registry.ErrUnsupported
-	}
-	return nil
-}
-
-func (*destination) Commit(context.Context, imagetypes.UnparsedImage) error { return nil }

@@ -23,9 +23,6 @@ func (d *destination) WriteManifest(ctx context.Context, identifier string, m re
 		return err
 	}
 	if lastDigest(o.key) == "" {
-		if err := d.WriteManifest(ctx, o.digest.String(), m); err != nil {
-			return err
-		}
 		return d.writeTag(ctx, identifier, o)
 	}
 	return d.writeDigest(ctx, o)

@@ -56,7 +56,7 @@ func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 	if from, ok := known.sure(at); ok {
 		return j.mount(ctx, want, from)
 	}
-	held, err := j.copier.vacancies.has(ctx, at, j.action.From.Repository, func(ctx context.Context) (bool, error) { return j.has(ctx, want) })
+	held, err := j.holds(ctx, want)
 	switch {
 	case err != nil:
 		return err

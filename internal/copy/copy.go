@@ -158,7 +158,7 @@ func (c *Copier) Close() error {
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
 	results := make([]plan.Result, len(p.Actions))
 	c.failed.Store(int64(p.Count(plan.Failed)))
-	c.vacancies.expect(p)
+	c.vacancies.expect(ctx, c.library, p)
 	if c.opts.Spool.Limit > 0 {
 		c.spool.expect(needsOf(ctx, c.library, p))
 	}

@@ -1,6 +1,7 @@
 package copy
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -11,52 +12,116 @@ import (
 // vacancies are the destination repositories in which the plan has found none of its
 // tags. They hold no blobs, as a rule, and need not be asked for each. One that an
 // interrupted run has left half filled, or that holds tags which nobody wants now, is
-// found out by the first blob: that is asked for, and only where it is missing are the
-// others taken for missing, too. Being wrong costs an upload and nothing else.
+// found out by one blob, its sample: that is asked for, and only where it is missing are
+// the others taken for missing, too. It is brought before all others. So where anything is
+// there, the sample is, and a run that is continued brings nothing twice but what was
+// under way. Being wrong costs an upload and nothing else.
 type vacancies struct {
-	samples flights[ref.Repository, bool] // whether the first blob was there
+	samples flights[ref.Repository, sampled]
 
 	mu    sync.Mutex
-	repos map[ref.Repository]bool
+	repos map[ref.Repository]*vacancy
 }
 
-// expect tells which repositories are vacant, before the run begins.
-func (v *vacancies) expect(p plan.Plan) {
-	repos := map[ref.Repository]bool{}
+// sampled is what became of a repository's sample.
+type sampled struct{ held, brought bool }
+
+// vacancy is a vacant repository.
+type vacancy struct {
+	from   ref.Repository // the upstream of all that is to come
+	mixed  bool           // there are several: which of them has a blob is not known
+	sample ref.Descriptor // the smallest blob of what is to come, as far as that is known
+}
+
+// expect tells which repositories are vacant, before the run begins. Their samples are
+// read from the manifests that planning has left in the library.
+func (v *vacancies) expect(ctx context.Context, library *Library, p plan.Plan) {
+	repos := map[ref.Repository]*vacancy{}
 	for _, a := range p.Actions {
-		vacant, seen := repos[a.To.Repository]
-		repos[a.To.Repository] = (vacant || !seen) && a.Verb == plan.Copy
+		known, seen := repos[a.To.Repository]
+		switch {
+		case a.Verb != plan.Copy:
+			repos[a.To.Repository] = nil
+		case !seen:
+			repos[a.To.Repository] = &vacancy{from: a.From.Repository}
+		case known != nil && known.from != a.From.Repository:
+			known.mixed = true
+		}
+	}
+	for _, a := range p.Actions {
+		known := repos[a.To.Repository]
+		if known == nil || known.mixed {
+			continue
+		}
+		if root, err := Root(ctx, library, onShelf{}, a); err == nil {
+			known.consider(root)
+		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.repos = repos
 }
 
-// has reports whether at is there, by asking where it has to be asked. From is the
-// upstream of who asks.
-func (v *vacancies) has(ctx context.Context, at content, from ref.Repository, ask func(context.Context) (bool, error)) (held bool, err error) {
-	if !v.vacant(at.repo) {
-		return ask(ctx)
+// consider makes the smallest blob the sample, which is soonest there. Empty ones are
+// none: some registries take no empty blobs.
+func (v *vacancy) consider(root *Node) {
+	for node := range root.all() {
+		for _, b := range node.Blobs {
+			smaller := cmp.Or(cmp.Compare(b.Size, v.sample.Size), cmp.Compare(b.Digest, v.sample.Digest)) < 0
+			if b.Size > 0 && (v.sample.Digest == "" || smaller) {
+				v.sample = b.Descriptor
+			}
+		}
 	}
-	asked := false
-	used, err := v.samples.do(ctx, at.repo, from, func(ctx context.Context) (bool, error) {
-		asked = true
-		held, err = ask(ctx)
-		return held, err
-	})
-	switch {
-	case err != nil || asked:
-		return held, err
-	case used:
-		return ask(ctx)
-	}
-	return false, nil
 }
 
-func (v *vacancies) vacant(repo ref.Repository) bool {
+// holds reports whether the destination holds a blob, by asking where it has to be asked.
+func (j *job) holds(ctx context.Context, want ref.Descriptor) (bool, error) {
+	to := j.action.To.Repository
+	sample, vacant := j.copier.vacancies.sampleOf(to)
+	if !vacant {
+		return j.has(ctx, want)
+	}
+	known := sample.Digest != ""
+	if !known {
+		sample = want
+	}
+	first, err := j.copier.vacancies.samples.do(ctx, to, j.action.From.Repository, func(ctx context.Context) (sampled, error) {
+		held, err := j.has(ctx, sample)
+		if err != nil || held || !known {
+			return sampled{held: held}, err
+		}
+		return j.bringFirst(ctx, sample)
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case first.held:
+		return j.has(ctx, want)
+	}
+	return first.brought && sample.Digest == want.Digest, nil
+}
+
+// bringFirst brings a repository's sample, which may be another image's: that it cannot be
+// brought is that image's to say. It waits for nothing that waits for a sample.
+func (j *job) bringFirst(ctx context.Context, sample ref.Descriptor) (sampled, error) {
+	j.copier.mounts.missing(content{j.action.To.Repository, sample.Digest, sample.Size})
+	err := j.spread(ctx, sample)
+	if ctx.Err() != nil {
+		return sampled{}, context.Cause(ctx)
+	}
+	return sampled{brought: err == nil}, nil
+}
+
+// sampleOf returns the sample of a vacant repository. Where it is not known, whatever is
+// asked for first has to do.
+func (v *vacancies) sampleOf(repo ref.Repository) (sample ref.Descriptor, vacant bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.repos[repo]
+	if known := v.repos[repo]; known != nil {
+		return known.sample, true
+	}
+	return ref.Descriptor{}, false
 }
 
 // doubt notes that a repository is to be asked for each blob from now on.

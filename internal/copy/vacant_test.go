@@ -1,11 +1,13 @@
 package copy_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
@@ -96,6 +98,71 @@ func TestInterruptedRunIsContinued(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A run was interrupted while one blob was still on its way. The next run asked for just
+// that one, took the others for missing too, and brought a whole repository again. What is
+// wasted is what was under way, whichever that is, and no more.
+func TestInterruptedRunWastesWhatWasUnderWay(t *testing.T) {
+	layers := []imagetest.Blob{imagetest.Layer("large", 500_000)}
+	for i := range 4 {
+		layers = append(layers, imagetest.Layer(fmt.Sprint(i), 1000*(i+1)))
+	}
+	node := imagetest.Image(amd64, layers...)
+	for _, late := range node.Blobs {
+		t.Run(fmt.Sprint(late.Descriptor.Size), func(t *testing.T) {
+			t.Parallel()
+			down := distribution(t)
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			front := between(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if r.Method == http.MethodPut && r.URL.Query().Get("digest") == string(late.Digest()) && ctx.Err() == nil {
+					<-ctx.Done()
+					panic(http.ErrAbortHandler)
+				}
+				next.ServeHTTP(w, r)
+			})
+			w := newWorld(t, distribution(t), front, nil)
+			w.push(w.up, "team/app", "1", node)
+			go interruptAtRest(down, interrupt)
+			expect(t, w.plannedRun(ctx, w.action("team/app", "1", node))[0], plan.Pending)
+
+			expect(t, w.plannedRun(t.Context(), w.action("team/app", "1", node))[0], plan.Copied)
+			w.judge("1", node)
+			for _, b := range node.AllBlobs() {
+				if got := down.wrote(string(b.Digest())); got != 1 {
+					t.Errorf("a blob of %d bytes was uploaded %d times", b.Descriptor.Size, got)
+				}
+			}
+		})
+	}
+}
+
+// plannedRun is run after planning, which has read the manifests of what is to be copied.
+func (w *world) plannedRun(ctx context.Context, actions ...plan.Action) []plan.Result {
+	w.t.Helper()
+	library := copy.NewLibrary(16)
+	for _, a := range actions {
+		if _, err := copy.Root(context.WithoutCancel(ctx), library, w.Source(a), a); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	copier := copy.New(w, library, copy.Options{})
+	defer copier.Close()
+	return copier.Run(ctx, plan.Plan{Actions: actions})
+}
+
+// interruptAtRest interrupts a run when nothing has been written for a while.
+func interruptAtRest(p *place, interrupt func()) {
+	for before := -1; ; {
+		time.Sleep(300 * time.Millisecond)
+		now := len(p.log.all())
+		if now == before {
+			break
+		}
+		before = now
+	}
+	interrupt()
 }
 
 // What was taken for missing, or for brought, is asked for where a manifest is refused.

@@ -261,7 +261,7 @@ func (a *Archives) OpenDestination(ctx context.Context, repo ref.Repository) (im
 	if err != nil {
 		return nil, err
 	}
-	return &archived{destination{endpoint{d, repo}, &Layouts{}}, location(repo)}, nil
+	return &archived{destination{endpoint: endpoint{d, repo}, all: &Layouts{}}, location(repo)}, nil
 }
 
 // DeleteTag removes a tag from the index, and packs the archive.

@@ -42,7 +42,10 @@ func Name(r ref.Reference) (imagetypes.ImageReference, error) {
 func (endpoint) Close() error { return nil }
 
 // source reads a layout, as containers/image sees it. It keeps no state and may be shared.
-type source struct{ endpoint }
+type source struct {
+	endpoint
+	registry.PlainSource
+}
 
 var _ imagetypes.ImageSource = (*source)(nil)
 
@@ -75,19 +78,11 @@ func (s *source) GetBlob(ctx context.Context, info imagetypes.BlobInfo, _ imaget
 	return f, about.Size(), nil
 }
 
-func (*source) HasThreadSafeGetBlob() bool { return true }
-
-// GetSignatures returns none: a layout holds them as artifacts.
-func (*source) GetSignatures(context.Context, *ref.Digest) ([][]byte, error) { return nil, nil }
-
-func (*source) LayerInfosForCopy(context.Context, *ref.Digest) ([]imagetypes.BlobInfo, error) {
-	return nil, nil
-}
-
 // destination writes a layout, as containers/image sees it, with the abilities of
 // package registry. It keeps no state and may be shared.
 type destination struct {
 	endpoint
+	registry.PlainDestination
 	all *Layouts
 }
 
@@ -190,8 +185,6 @@ func (d *destination) PutBlob(ctx context.Context, stream io.Reader, info imaget
 	return imagetypes.BlobInfo{Digest: want.Digest, Size: want.Size}, err
 }
 
-func (*destination) HasThreadSafePutBlob() bool { return true }
-
 // PutManifest stores a manifest by digest.
 func (d *destination) PutManifest(ctx context.Context, raw []byte, instance *ref.Digest) error {
 	if instance == nil {
@@ -199,22 +192,3 @@ func (d *destination) PutManifest(ctx context.Context, raw []byte, instance *ref
 	}
 	return d.WriteManifest(ctx, instance.String(), registry.Manifest{Raw: raw})
 }
-
-func (*destination) SupportedManifestMIMETypes() []string     { return nil }
-func (*destination) SupportsSignatures(context.Context) error { return registry.ErrUnsupported }
-func (*destination) DesiredLayerCompression() imagetypes.LayerCompression {
-	return imagetypes.PreserveOriginal
-}
-func (*destination) AcceptsForeignLayerURLs() bool        { return true }
-func (*destination) MustMatchRuntimeOS() bool             { return false }
-func (*destination) IgnoresEmbeddedDockerReference() bool { return true }
-
-// PutSignatures stores none: signatures are artifacts and are copied as such.
-func (*destination) PutSignatures(_ context.Context, signatures [][]byte, _ *ref.Digest) error {
-	if len(signatures) > 0 {
-		return registry.ErrUnsupported
-	}
-	return nil
-}
-
-func (*destination) Commit(context.Context, imagetypes.UnparsedImage) error { return nil }

@@ -151,12 +151,12 @@ func (l *Layouts) Referrers(ctx context.Context, subject ref.Reference) ([]ref.D
 
 // OpenSource returns the layout to read from.
 func (l *Layouts) OpenSource(_ context.Context, repo ref.Repository) (imagetypes.ImageSource, error) {
-	return &source{endpoint{l.directory(repo), repo}}, nil
+	return &source{endpoint: endpoint{l.directory(repo), repo}}, nil
 }
 
 // OpenDestination returns the layout to write to. It is made with the first write.
 func (l *Layouts) OpenDestination(_ context.Context, repo ref.Repository) (imagetypes.ImageDestination, error) {
-	return &destination{endpoint{l.directory(repo), repo}, l}, nil
+	return &destination{endpoint: endpoint{l.directory(repo), repo}, all: l}, nil
 }
 
 // DeleteTag removes a tag from the index. The content stays, as in registries before

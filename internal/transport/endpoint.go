@@ -65,6 +65,7 @@ func (endpoint) Close() error { return nil }
 // and may be shared.
 type source struct {
 	endpoint
+	registry.PlainSource
 	client *Client
 }
 
@@ -85,19 +86,12 @@ func (s *source) GetBlob(ctx context.Context, info imagetypes.BlobInfo, _ imaget
 	return s.host.openBlob(ctx, s.repo, info.Digest)
 }
 
-func (*source) HasThreadSafeGetBlob() bool { return true }
-
-// GetSignatures returns none. A trust policy that needs signatures is judged over the
-// library's own source, which finds them where the system's configuration says.
-func (*source) GetSignatures(context.Context, *ref.Digest) ([][]byte, error) { return nil, nil }
-
-func (*source) LayerInfosForCopy(context.Context, *ref.Digest) ([]imagetypes.BlobInfo, error) {
-	return nil, nil
-}
-
 // destination is a repository to write to, as containers/image sees it, with the
 // abilities of package registry. It keeps no state and may be shared.
-type destination struct{ endpoint }
+type destination struct {
+	endpoint
+	registry.PlainDestination
+}
 
 var (
 	_ imagetypes.ImageDestination = (*destination)(nil)
@@ -174,8 +168,6 @@ func (d *destination) PutBlob(ctx context.Context, stream io.Reader, info imaget
 	return imagetypes.BlobInfo{Digest: want.Digest, Size: want.Size}, nil
 }
 
-func (*destination) HasThreadSafePutBlob() bool { return true }
-
 // TryReusingBlob asks whether the repository holds the blob already.
 func (d *destination) TryReusingBlob(ctx context.Context, info imagetypes.BlobInfo, _ imagetypes.BlobInfoCache, _ bool) (bool, imagetypes.BlobInfo, error) {
 	held, err := d.host.hasBlob(ctx, d.repo, ref.Descriptor{Digest: info.Digest, Size: info.Size})
@@ -193,22 +185,3 @@ func (d *destination) PutManifest(ctx context.Context, raw []byte, instance *ref
 	}
 	return d.WriteManifest(ctx, instance.String(), registry.Manifest{MediaType: manifestType(raw), Raw: raw})
 }
-
-func (*destination) SupportedManifestMIMETypes() []string     { return nil }
-func (*destination) SupportsSignatures(context.Context) error { return registry.ErrUnsupported }
-func (*destination) DesiredLayerCompression() imagetypes.LayerCompression {
-	return imagetypes.PreserveOriginal
-}
-func (*destination) AcceptsForeignLayerURLs() bool        { return true }
-func (*destination) MustMatchRuntimeOS() bool             { return false }
-func (*destination) IgnoresEmbeddedDockerReference() bool { return true }
-
-// PutSignatures stores none: signatures are artifacts and are copied as such.
-func (*destination) PutSignatures(_ context.Context, signatures [][]byte, _ *ref.Digest) error {
-	if len(signatures) > 0 {
-		return registry.ErrUnsupported
-	}
-	return nil
-}
-
-func (*destination) Commit(context.Context, imagetypes.UnparsedImage) error { return nil }
