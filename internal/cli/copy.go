@@ -22,6 +22,7 @@ func newCopy(streams Streams, code *int) *cobra.Command {
 	var source sourceFlags
 	var copying copyFlags
 	var sides sidesFlags
+	var dest destFlags
 	cmd := &cobra.Command{
 		Use:   "copy",
 		Short: "Copy one image, or the tags that terms choose, to ECR or any registry",
@@ -46,13 +47,15 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
   ecr-mirror-sync copy -s nginx --tags '1.27.*/stable' --exclude-tags '*-perl' --prefix external --insecure-policy
   ecr-mirror-sync copy -s 'nginx:1.27.*' -d registry.example.com/nginx -d registry.example.org/nginx --insecure-policy
   ecr-mirror-sync copy -s quay.io/org/app:1.0 --prefix external --create-repositories --insecure-policy
-  printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy`,
+  printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy
+  printf %s "$TOKEN" | ecr-mirror-sync copy -s nginx:1.27.3 -d registry.example.com/nginx --dest-creds robot --dest-password-stdin --insecure-policy`,
 		Args: noArgs,
 	}
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())
 	copying.register(cmd.Flags())
 	sides.register(cmd.Flags())
+	dest.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {
@@ -67,11 +70,18 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		if err != nil {
 			return err
 		}
+		if source.passwordStdin && dest.passwordStdin {
+			return usageErrorf("--src-password-stdin and --dest-password-stdin both read standard input: put one password into its environment variable")
+		}
 		upstream, err := source.asking(streams, what.upstream.Host)
 		if err != nil {
 			return err
 		}
-		opts := wireOptions{upstream: upstream, passwords: true, named: true, files: true, certDir: source.certDir}
+		writing, err := dest.writing(streams, what.to)
+		if err != nil {
+			return err
+		}
+		opts := wireOptions{upstream: upstream, writing: writing, passwords: true, named: true, files: true, certDir: source.certDir}
 		*code, err = c.mirror(cmd.Context(), &copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
 			return what.find(ctx, w, &run)
 		})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/certs"
 )
 
 // fileFlags name configuration files.
@@ -100,14 +102,15 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth.Provider, error) {
 	hosts := make(map[string]auth.Provider)
 	for host, r := range file.File.Registries {
+		key := "registries." + host + ".credentials"
 		switch c := r.Credentials; {
 		case c == nil:
 		case c.None:
-			hosts[host] = auth.Anonymous{}
+			hosts[host] = auth.Named{Provider: auth.Anonymous{}, Source: "none, says " + key}
 		case c.AuthFile != "":
 			opened, err := auth.OpenFile(c.AuthFile)
 			if err != nil {
-				return nil, usageErrorf("registries.%s.credentials: %w", host, err)
+				return nil, usageErrorf("%s: %w", key, err)
 			}
 			hosts[host] = opened
 		case c.Google != nil:
@@ -119,7 +122,7 @@ func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth
 		case c.Azure != nil:
 			hosts[host] = asAzure(*c.Azure, log)
 		default:
-			hosts[host] = auth.Static{host: c.Credential()}
+			hosts[host] = auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}
 		}
 	}
 	if len(hosts) == 0 {
@@ -131,12 +134,16 @@ func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth
 // settingsOf returns how a host is spoken to: by the flags where they say something,
 // else by the file.
 func settingsOf(file *config.Config, run *runFlags, certDir string) func(host string) registry.Settings {
+	folders := certs.Folders(os.LookupEnv)
 	return func(host string) registry.Settings {
 		said := file.File.Registries[host]
 		limits := run.limits.over(said.Limits)
 		s := registry.Settings{
 			CA:            said.TLS.CA,
+			Cert:          said.TLS.Cert,
+			Key:           said.TLS.Key,
 			CertDir:       said.TLS.CertDir,
+			CertFolders:   folders,
 			SmallRequests: limits.Requests,
 			BlobStreams:   limits.BlobStreams,
 		}
@@ -147,6 +154,9 @@ func settingsOf(file *config.Config, run *runFlags, certDir string) func(host st
 			s.Security = registry.Plain
 		case said.TLS.Insecure:
 			s.Security = registry.Unverified
+		}
+		if said.TLS.MinVersion == "1.3" {
+			s.MinVersion = tls.VersionTLS13
 		}
 		if certDir != "" {
 			s.CertDir = certDir

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"os"
 	"strconv"
@@ -225,7 +224,7 @@ func (f *sourceFlags) asking(streams Streams, defaultHost string) (asking, error
 		if err != nil {
 			return who, err
 		}
-		who.given = append(who.given, auth.Static{host: cred})
+		who.given = append(who.given, auth.Named{Provider: auth.Static{host: cred}, Source: f.naming()})
 	} else if f.credsFor != "" {
 		return who, usageErrorf("--src-creds-for names a host and no credential is given for it")
 	}
@@ -237,6 +236,17 @@ func (f *sourceFlags) asking(streams Streams, defaultHost string) (asking, error
 		who.given, who.file = append(who.given, file), true
 	}
 	return who, nil
+}
+
+// naming is the flag that gives the one credential.
+func (f *sourceFlags) naming() string {
+	switch {
+	case f.registryToken != "":
+		return "--src-registry-token"
+	case f.creds != "":
+		return "--src-creds"
+	}
+	return "--src-username"
 }
 
 // credentialHost is the host that credentials go to, as references write it.
@@ -268,9 +278,9 @@ func (f *sourceFlags) credential(streams Streams) (auth.Credential, error) {
 		if password != "" {
 			return auth.Credential{}, usageErrorf("--src-password-stdin and another flag give two passwords")
 		}
-		line, err := bufio.NewReader(streams.In).ReadString('\n')
-		if password = strings.TrimRight(line, "\r\n"); password == "" {
-			return auth.Credential{}, usageErrorf("--src-password-stdin: standard input holds no password (%v)", err)
+		var err error
+		if password, err = passwordFrom(streams, "--src-password-stdin"); err != nil {
+			return auth.Credential{}, err
 		}
 	}
 	switch {

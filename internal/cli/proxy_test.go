@@ -1,15 +1,8 @@
 package cli_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,29 +11,37 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/authority"
 )
 
-// proxy HOST… lets the hosts exist that the script needs and loopback cannot be: every
-// name leads to upstream, over TLS with a certificate for that name, or in plain text
-// where the program asks for that. The program gets there by HTTPS_PROXY and HTTP_PROXY.
-// The authority that signed the certificate is written to ca/ca.crt.
+// proxy [-tls] HOST… lets the hosts exist that the script needs and loopback cannot be:
+// every name leads to upstream, over TLS with a certificate for that name, or in plain
+// text where the program asks for that. Hosts named mtls.… want a client certificate, and
+// those named old.… speak TLS 1.2 only. The program gets there by HTTPS_PROXY and
+// HTTP_PROXY; with -tls it speaks TLS with the proxy, too. The authority that signed the
+// certificates is written to ca/ca.crt, and a client certificate to client/jane.cert.
 func (s *stage) proxy(ts *testscript.TestScript, _ bool, hosts []string) {
-	certificate, authority, err := certificateFor(hosts)
+	overTLS := hosts[0] == "-tls"
+	if overTLS {
+		hosts = hosts[1:]
+	}
+	signer, err := authority.New()
+	ts.Check(err)
+	certificate, err := signer.Server(append(hosts, "127.0.0.1")...)
 	ts.Check(err)
 	secure := httptest.NewUnstartedServer(s.upstream)
-	secure.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	secure.TLS = secured(certificate, signer)
 	secure.StartTLS()
-	plain := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.upstream.host})
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodConnect {
-			tunnel(w, r, s.tunnelTo(r.Host, secure.Listener.Addr().String()))
-			return
-		}
-		plain.ServeHTTP(w, r)
-	}))
+	proxy := httptest.NewUnstartedServer(s.forward(secure.Listener.Addr().String()))
+	if overTLS {
+		proxy.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		proxy.StartTLS()
+	} else {
+		proxy.Start()
+	}
 	s.t.Cleanup(func() {
 		proxy.CloseClientConnections()
 		proxy.Close()
@@ -49,9 +50,50 @@ func (s *stage) proxy(ts *testscript.TestScript, _ bool, hosts []string) {
 	})
 	ts.Setenv("HTTPS_PROXY", proxy.URL)
 	ts.Setenv("HTTP_PROXY", proxy.URL)
-	dir := ts.MkAbs("ca")
-	ts.Check(os.MkdirAll(dir, 0o700))
-	ts.Check(os.WriteFile(filepath.Join(dir, "ca.crt"), authority, 0o600))
+	ts.Check(os.MkdirAll(ts.MkAbs("ca"), 0o700))
+	ts.Check(os.MkdirAll(ts.MkAbs("client"), 0o700))
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs("ca"), "ca.crt"), signer.PEM(), 0o600))
+	_, _, err = signer.Client(ts.MkAbs("client"), "jane")
+	ts.Check(err)
+}
+
+// secured is how the hosts of a proxy speak TLS, each by its name.
+func secured(certificate tls.Certificate, clients *authority.Authority) *tls.Config {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		own := config.Clone()
+		switch {
+		case strings.HasPrefix(hello.ServerName, "mtls."):
+			own.ClientAuth, own.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
+		case strings.HasPrefix(hello.ServerName, "old."):
+			own.MaxVersion = tls.VersionTLS12
+		}
+		return own, nil
+	}
+	return config
+}
+
+// forward is what a proxy does: it connects, or asks upstream itself where the request is
+// for plain text. It notes for which hosts.
+func (s *stage) forward(secure string) http.Handler {
+	plain := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.upstream.host})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.proxies.Store(r.Method+" "+r.Host, true)
+		if r.Method == http.MethodConnect {
+			tunnel(w, r, s.tunnelTo(r.Host, secure))
+			return
+		}
+		plain.ServeHTTP(w, r)
+	})
+}
+
+// proxied METHOD HOST:PORT insists that the proxy was asked for that host since the last
+// time, or with ! that it was not; METHOD is CONNECT for TLS.
+func (s *stage) proxied(ts *testscript.TestScript, neg bool, args []string) {
+	_, asked := s.proxies.LoadAndDelete(args[0] + " " + args[1])
+	if asked == neg {
+		ts.Fatalf("the proxy was asked to %s %s: %t", args[0], args[1], asked)
+	}
 }
 
 // tunnelTo is where a CONNECT leads: hosts named plain.… speak no TLS.
@@ -81,31 +123,6 @@ func tunnel(w http.ResponseWriter, r *http.Request, address string) {
 	}()
 	_, _ = io.Copy(here, there)
 	_ = here.Close()
-}
-
-// certificateFor returns a certificate for the hosts, and the authority that signed it.
-func certificateFor(hosts []string) (tls.Certificate, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "test authority"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		DNSNames:              hosts,
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, authority, nil
 }
 
 // ecr-names lets every host name lead to the local ECR, in plain text, by HTTP_PROXY. The

@@ -75,6 +75,7 @@ type stage struct {
 	upstream *upstream
 	held     chan struct{}
 	s3       *objectStorage
+	proxies  sync.Map // what the proxy was asked for
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -156,6 +157,7 @@ func (s *stage) commands() map[string]command {
 		"release":       s.release,
 		"interrupt":     s.interrupt,
 		"proxy":         s.proxy,
+		"proxied":       s.proxied,
 		"golden":        s.golden,
 		"google":        s.google,
 		"fill":          fill,

@@ -32,10 +32,13 @@ type wiring struct {
 	registries *ecr.Registries
 	source     registry.Source
 	target     registry.Target
-	elsewhere  map[string]registry.Target // by the scheme of places that are no registries
-	lister     *listing.Lister
-	judged     library.Options // how a trust policy's signatures are read
-	close      []func() error
+
+	upstreams, destinations asked // what source and target ask through, and as whom
+
+	elsewhere map[string]registry.Target // by the scheme of places that are no registries
+	lister    *listing.Lister
+	judged    library.Options // how a trust policy's signatures are read
+	close     []func() error
 }
 
 // wireOptions are the parts of a command's flags and file that wiring needs.
@@ -43,9 +46,10 @@ type wireOptions struct {
 	run        *runFlags
 	file       *config.Config
 	upstream   asking
-	passwords  bool // whether an operator names upstreams, so that ECR passwords may be used for them
-	named      bool // whether operators alone do, so that docker's own auth files and who the machine is to other clouds may be used for them too
-	files      bool // whether docker's own auth files serve destinations that are not ECR
+	writing    map[string]auth.Provider // who writes to a host, where flags say
+	passwords  bool                     // whether an operator names upstreams, so that ECR passwords may be used for them
+	named      bool                     // whether operators alone do, so that docker's own auth files and who the machine is to other clouds may be used for them too
+	files      bool                     // whether docker's own auth files serve destinations that are not ECR
 	certDir    string
 	retryTimes int
 	readOnly   bool
@@ -78,6 +82,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	settings := o.settings(o.certDir)
 	sources := w.client(upstream, settings)
 	targets := w.client(destination, o.settings(""))
+	w.upstreams, w.destinations = asked{sources, upstream}, asked{targets, destination}
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
 	w.judged = o.library(upstream, settings)
 	w.lister = w.listers(sources, upstream)
@@ -154,14 +159,19 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	return append(slices.Clone(w.opts.upstream.given), said), err
 }
 
-// destination returns who writes.
+// destination returns who writes: who the flags say, else who the file says, else who the
+// machine is.
 func (w *wiring) destination() (auth.Provider, error) {
 	machine := auth.Chain{w.registries}
 	if w.opts.files {
 		machine = append(machine, auth.DefaultFiles())
 	}
 	machine = append(machine, identities(w.opts.log)...)
-	return credentials(w.opts.file, machine, w.opts.log)
+	said, err := credentials(w.opts.file, machine, w.opts.log)
+	if len(w.opts.writing) == 0 {
+		return said, err
+	}
+	return auth.ByHost{Hosts: w.opts.writing, Rest: said}, err
 }
 
 // client makes one side's transport. The sides do not share one, so that neither can

@@ -218,7 +218,7 @@ registries:
 // Relative paths are meant from the file they are written in.
 func TestPathsAreRelativeToTheirFile(t *testing.T) {
 	f := files{
-		"etc/mirror/a.yaml":      head + "registries: {quay.io: {tls: {ca: certs/ca.pem}, credentials: {token: file:../token}}}\n",
+		"etc/mirror/a.yaml":      head + "registries: {quay.io: {tls: {ca: certs/ca.pem, cert: jane.pem, key: /keys/jane.pem, minVersion: 1.3}, credentials: {token: file:../token}}}\n",
 		"etc/token":              "canary-3\r\n",
 		"run/b.yaml":             "registries: {quay.io: {tls: {certDir: certs}}, ghcr.io: {credentials: {token: file:/abs/token}}}\n",
 		"/abs/token":             "canary-4",
@@ -229,7 +229,7 @@ func TestPathsAreRelativeToTheirFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	quay := c.File.Registries["quay.io"]
-	if quay.TLS != (config.TLS{CA: "etc/mirror/certs/ca.pem", CertDir: "run/certs"}) {
+	if quay.TLS != (config.TLS{CA: "etc/mirror/certs/ca.pem", Cert: "etc/mirror/jane.pem", Key: "/keys/jane.pem", CertDir: "run/certs", MinVersion: "1.3"}) {
 		t.Errorf("TLS %+v", quay.TLS)
 	}
 	if quay.Credentials.Token.Value() != "canary-3" || c.File.Registries["ghcr.io"].Credentials.Token.Value() != "canary-4" {

@@ -75,10 +75,13 @@ func checkRole(r *reader, path, role, externalID, sessionName string) {
 
 // TLS says how the connection to a registry is secured.
 type TLS struct {
-	CA        string `yaml:"ca" is:"path" doc:"A PEM file with the authorities to trust besides the system's."`
-	CertDir   string `yaml:"certDir" aka:"certs-dir" is:"path" doc:"A directory with *.crt, *.cert and *.key files, as docker and podman keep them: authorities and a client certificate."`
-	Insecure  bool   `yaml:"insecure" aka:"skip-tls-verify,skipTLSVerify" doc:"Do not verify the registry's certificate." default:"false"`
-	PlainHTTP bool   `yaml:"plainHTTP" doc:"Speak HTTP without TLS." default:"false"`
+	CA         string `yaml:"ca" is:"path" doc:"A PEM file with the authorities to trust besides the system's."`
+	Cert       string `yaml:"cert" aka:"clientCert,client-cert" is:"path" doc:"A PEM file with the client certificate to show, and what it needs to be verified. It goes with key."`
+	Key        string `yaml:"key" aka:"clientKey,client-key" is:"path" doc:"A PEM file with the key of cert."`
+	CertDir    string `yaml:"certDir" aka:"certs-dir" is:"path" doc:"A directory with *.crt, *.cert and *.key files, as docker and podman keep them: authorities and a client certificate." default:"where ca and cert are absent too, the host's directory in a certs.d folder of docker or podman"`
+	MinVersion string `yaml:"minVersion" is:"tlsVersion" doc:"The oldest version of TLS to speak." default:"1.2"`
+	Insecure   bool   `yaml:"insecure" aka:"skip-tls-verify,skipTLSVerify" doc:"Do not verify the registry's certificate." default:"false"`
+	PlainHTTP  bool   `yaml:"plainHTTP" doc:"Speak HTTP without TLS, credentials included." default:"false"`
 }
 
 // Limits bounds what is asked of a registry at once. 0 leaves it to the program.

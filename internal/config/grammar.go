@@ -109,6 +109,8 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a template", expected: "a Go template such as mirror/{{.Namespace}}-{{.Name}}", check: checkTemplate}
 	case "path":
 		return grammar{noun: "a path", expected: "the path of a file or directory"}
+	case "tlsVersion":
+		return grammar{noun: "a version of TLS", expected: "1.2 or 1.3", values: []string{"1.2", "1.3"}, loose: true}
 	case "text":
 		return grammar{noun: "a text", expected: "a text", loose: true}
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"reflect"
+	"strconv"
 )
 
 // SchemaURL is where editors find the schema of the file.
@@ -139,12 +140,24 @@ func textSchema(is string) schema {
 		s["type"] = []string{"string", "number", "boolean"}
 	}
 	if g.values != nil {
-		s["enum"] = g.values
+		s["enum"] = spellings(g)
 	}
 	if g.pattern != nil {
 		s["pattern"] = g.pattern.String()
 	}
 	return s
+}
+
+// spellings are the values of a grammar, and the numbers that those without quotes are.
+func spellings(g grammar) []any {
+	var all []any
+	for _, value := range g.values {
+		all = append(all, value)
+		if _, err := strconv.ParseFloat(value, 64); err == nil && g.loose {
+			all = append(all, json.Number(value))
+		}
+	}
+	return all
 }
 
 func (*Secret) schema(*generator) schema {

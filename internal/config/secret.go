@@ -168,11 +168,16 @@ func (c Credentials) show() *yaml.Node {
 }
 
 func (t *TLS) check(r *reader, path string) {
-	given := ofWhich(map[string]bool{"ca": t.CA != "", "certDir": t.CertDir != "", "insecure": t.Insecure, "plainHTTP": t.PlainHTTP})
+	given := ofWhich(map[string]bool{
+		"ca": t.CA != "", "cert": t.Cert != "", "key": t.Key != "", "certDir": t.CertDir != "",
+		"minVersion": t.MinVersion != "", "insecure": t.Insecure, "plainHTTP": t.PlainHTTP,
+	})
 	switch {
 	case t.PlainHTTP && len(given) > 1:
 		r.fail(path, r.among(path, given)+" are given, and plain HTTP has no certificates", "plainHTTP alone")
 	case t.Insecure && t.CA != "":
 		r.fail(path, r.among(path, []string{"ca", "insecure"})+" contradict each other", "one of them")
+	case (t.Cert == "") != (t.Key == ""):
+		r.fail(path, "cert and key go together", "both")
 	}
 }

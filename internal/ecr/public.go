@@ -52,12 +52,25 @@ func (r *Registries) Reading() auth.Provider { return reading{r} }
 
 type reading struct{ *Registries }
 
+// Describe implements auth.Describer.
+func (r reading) Describe(ctx context.Context, host string) (auth.Origin, error) {
+	if r.anonymously(host) {
+		return auth.Origin{}, nil
+	}
+	return r.Registries.Describe(ctx, host)
+}
+
+// anonymously reports whether host is ECR Public, and nobody named it.
+func (r reading) anonymously(host string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, named := r.public[host]
+	return IsPublicHost(host) && !named
+}
+
 // Credential implements auth.Provider.
 func (r reading) Credential(ctx context.Context, host string) (auth.Credential, error) {
-	r.mu.Lock()
-	_, named := r.public[host]
-	r.mu.Unlock()
-	if IsPublicHost(host) && !named {
+	if r.anonymously(host) {
 		return auth.Credential{}, nil
 	}
 	return r.Registries.Credential(ctx, host)

@@ -3,9 +3,15 @@ package registry
 // Settings are how one registry host is spoken to. The zero Settings is TLS with a
 // certificate that the system's authorities vouch for.
 type Settings struct {
-	Security Security
-	CA       string // a PEM file of authorities to trust besides the system's; "" for none
-	CertDir  string // *.crt, *.cert and *.key, as docker and podman keep them; "" for none
+	Security   Security
+	CA         string // a PEM file of authorities to trust besides the system's; "" for none
+	Cert, Key  string // PEM files of a client certificate and its key; "" for none
+	CertDir    string // *.crt, *.cert and *.key, as docker and podman keep them; "" for none
+	MinVersion uint16 // of TLS, such as tls.VersionTLS13; 0 means TLS 1.2
+
+	// CertFolders each hold directories like CertDir, by host. The first that has one for
+	// the host is used where CA, Cert and CertDir name nothing.
+	CertFolders []string
 
 	SmallRequests int // requests without a blob at once; 0 leaves it to the transport
 	BlobStreams   int // blobs read at once, and blobs written at once; 0 leaves it to the transport

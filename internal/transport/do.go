@@ -35,6 +35,7 @@ type call struct {
 	remove bool           // ask for a token that may delete
 	accept []int          // statuses that are success
 	blob   bool           // it asks about a blob
+	base   bool           // it is for the API's base, and needs a token that allows nothing
 }
 
 // answer is what a call that carries no blob brought.
@@ -225,6 +226,9 @@ func (c call) apiPath() string {
 
 // scopes are what a token must allow for the call.
 func scopes(c call) []string {
+	if c.base {
+		return nil
+	}
 	if c.reads == (ref.Repository{}) {
 		return []string{scope(c)}
 	}

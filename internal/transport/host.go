@@ -3,20 +3,20 @@ package transport
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
+	"net/url"
 	"sync/atomic"
 	"time"
 
-	"go.podman.io/image/v5/pkg/tlsclientconfig"
 	"go.uber.org/zap"
 	orasauth "oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/certs"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
 )
 
 // host is everything shared by the requests to one registry: connections, tokens,
@@ -82,6 +82,7 @@ func apiAddress(name string) string {
 // redirects, token services, upload locations. That a registry's own certificate need
 // not be verified, or that it may see a client certificate, says nothing about them.
 type connections struct {
+	name     string // of the registry, as references write it
 	address  string
 	security func(host string) registry.Security
 
@@ -91,7 +92,7 @@ type connections struct {
 }
 
 func newConnections(name, address string, opts Options) (*connections, error) {
-	config, err := tlsConfig(opts.Settings(name))
+	config, err := certs.Config(name, opts.Settings(name))
 	if err != nil {
 		return nil, err
 	}
@@ -101,42 +102,13 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 	unverified := others.Clone()
 	unverified.InsecureSkipVerify = true
 	return &connections{
+		name:     name,
 		address:  address,
 		security: opts.security,
 		home:     newTransport(config, opts),
 		strict:   newTransport(others, opts),
 		lenient:  newTransport(unverified, opts),
 	}, nil
-}
-
-// tlsConfig trusts the authorities that the settings name beside the system's, and shows
-// the client certificate that they hold.
-func tlsConfig(s registry.Settings) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.CertDir != "" {
-		if _, err := os.Stat(s.CertDir); err != nil { // which the library takes for an empty one
-			return nil, fmt.Errorf("certificates: %w: %w", err, registry.ErrPermanent)
-		}
-		if err := tlsclientconfig.SetupCertificates(s.CertDir, config); err != nil {
-			return nil, fmt.Errorf("certificates in %s: %w: %w", s.CertDir, err, registry.ErrPermanent)
-		}
-	}
-	if s.CA == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(s.CA)
-	if err != nil {
-		return nil, fmt.Errorf("certificates: %w: %w", err, registry.ErrPermanent)
-	}
-	if config.RootCAs == nil {
-		if config.RootCAs, err = x509.SystemCertPool(); err != nil {
-			return nil, fmt.Errorf("the system's certificates: %w: %w", err, registry.ErrPermanent)
-		}
-	}
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM: %w", s.CA, registry.ErrPermanent)
-	}
-	return config, nil
 }
 
 func newTransport(config *tls.Config, opts Options) *http.Transport {
@@ -163,8 +135,13 @@ func newTransport(config *tls.Config, opts Options) *http.Transport {
 	}
 }
 
-// RoundTrip sends a request over the connections that its host may have.
+// RoundTrip sends a request over the connections that its host may have. That one host
+// may speak plain HTTP does not let it name another that sees a credential in the clear.
 func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != "https" && carriesCredential(req) && !c.mayBePlain(req.URL) {
+		return nil, fmt.Errorf("a credential would go to %s in plain text, which is for hosts that are named for it, with plainHTTP or --insecure-registry: %w",
+			redact.Line(req.URL.Host, redact.MaxLine), registry.ErrPermanent)
+	}
 	switch {
 	case sameHost(req.URL, c.address):
 		return c.home.RoundTrip(req)
@@ -172,6 +149,14 @@ func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
 		return c.lenient.RoundTrip(req)
 	}
 	return c.strict.RoundTrip(req)
+}
+
+// mayBePlain reports whether the host of u was named for plain HTTP, or is on loopback.
+func (c *connections) mayBePlain(u *url.URL) bool {
+	if sameHost(u, c.address) {
+		return c.security(c.name).MayBePlain()
+	}
+	return c.security(u.Host).MayBePlain()
 }
 
 // CloseIdleConnections is what http.Client.CloseIdleConnections calls.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -74,6 +75,18 @@ func attemptOf(ctx context.Context) *attempt {
 		return a
 	}
 	return new(attempt)
+}
+
+type tokenRequestKey struct{}
+
+// carriesCredential reports whether a request shows who is asking: in its header, or, as
+// requests for a token may, in its form.
+func carriesCredential(req *http.Request) bool {
+	if req.Header.Get("Authorization") != "" {
+		return true
+	}
+	forToken := req.Context().Value(tokenRequestKey{}) != nil
+	return forToken && !attemptOf(req.Context()).cred.Anonymous()
 }
 
 var errNoToken = errors.New("no token yet")
@@ -167,7 +180,7 @@ func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func
 		with  auth.Credential
 	}
 	flight := t.flights.DoChan(address+" "+scopes, func() (any, error) {
-		ctx, with := withAttempt(context.WithoutCancel(ctx))
+		ctx, with := withAttempt(context.WithValue(context.WithoutCancel(ctx), tokenRequestKey{}, true))
 		ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errNoAnswer)
 		defer cancel()
 		token, err := fetch(ctx)

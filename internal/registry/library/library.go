@@ -41,8 +41,8 @@ type Options struct {
 	UserAgent   string
 
 	// Settings returns what is particular about a host; nil means nothing is. The
-	// library keeps no limits, and reads authorities from a CertDir only: a host with a
-	// CA is an error.
+	// library keeps no limits, and shows a client certificate to every host that asks
+	// for one on the way: storage and token services, too.
 	Settings func(host string) registry.Settings
 
 	RetryTimes     int           // attempts after the first, for everything but blob streams

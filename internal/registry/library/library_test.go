@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -533,5 +534,38 @@ func TestWhereTheLibraryMayNotGo(t *testing.T) {
 	}
 	if n := asked.Load(); n != 0 {
 		t.Errorf("%d requests in the clear", n)
+	}
+}
+
+// That a registry may be asked in plain text says nothing of the token service that it
+// names: the library would send the registry's password there.
+func TestATokenServiceIsNamedForPlainTextItself(t *testing.T) {
+	var asked atomic.Int64
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = io.WriteString(w, `{"token":"t1"}`)
+	}))
+	defer tokens.Close()
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Www-Authenticate", `Bearer realm="`+tokens.URL+`/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer plain.Close()
+	at, service := strings.TrimPrefix(plain.URL, "http://"), strings.TrimPrefix(tokens.URL, "http://")
+	for _, named := range [][]string{{at}, {at, service}} {
+		opts := library.Options{
+			Settings: func(host string) registry.Settings {
+				if slices.Contains(named, host) {
+					return registry.Settings{Security: registry.Plain}
+				}
+				return registry.Settings{}
+			},
+			Credentials: auth.Static{at: {Username: "someone", Password: "hunter2"}},
+		}
+		asked.Store(0)
+		_, err := library.OpenImage(t.Context(), ref.Repository{Host: at, Path: "team/app"}.Tagged("1.0"), opts)
+		if allowed := len(named) == 2; errors.Is(err, registry.ErrPermanent) == allowed || asked.Load() > 0 != allowed {
+			t.Errorf("named %v: %v, %d requests for tokens", named, err, asked.Load())
+		}
 	}
 }

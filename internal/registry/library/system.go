@@ -13,7 +13,9 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/certs"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
 )
 
 // noDirectory is where the library finds no configuration. It has to be absent: the
@@ -29,13 +31,14 @@ func (o Options) systemContext(ctx context.Context, repo ref.Repository) (*image
 		return nil, auth.Credential{}, err
 	}
 	settings := o.Settings(repo.Host)
-	if settings.CA != "" {
-		return nil, auth.Credential{}, fmt.Errorf("containers/image reads the authorities of %s from a directory only: give it certDir with %s in it instead of ca: %w", repo.Host, settings.CA, registry.ErrUnsupported)
+	secured, err := certs.Config(repo.Host, settings)
+	if err != nil {
+		return nil, auth.Credential{}, err
 	}
 	insecure := settings.Security != registry.Verified
 	return &imagetypes.SystemContext{
 		DockerRegistryUserAgent:  o.UserAgent,
-		DockerCertPath:           settings.CertDir,
+		BaseTLSConfig:            secured,
 		DockerPerHostCertDirPath: noDirectory,
 		DockerAuthConfig: &imagetypes.DockerAuthConfig{
 			Username:      cred.Username,
@@ -44,26 +47,25 @@ func (o Options) systemContext(ctx context.Context, repo ref.Repository) (*image
 		},
 		DockerBearerRegistryToken:         cred.RegistryToken.Reveal(),
 		DockerInsecureSkipTLSVerify:       imagetypes.NewOptionalBool(insecure),
-		DockerProxy:                       guarded(settings.Security.MayBePlain()),
+		DockerProxy:                       o.guarded,
 		SystemRegistriesConfPath:          os.DevNull,
 		SystemRegistriesConfDirPath:       noDirectory,
 		DockerDisableDestSchema1MIMETypes: true,
 	}, cred, nil
 }
 
-// guarded returns what the library asks for a proxy before each request, redirects and
-// token services included, and so the one place to refuse a request. Plain text is for
-// hosts that may be insecure.
-func guarded(mayBePlain bool) func(*url.URL) (*url.URL, error) {
-	return func(u *url.URL) (*url.URL, error) {
-		if u.Scheme != "https" && !mayBePlain {
-			return nil, fmt.Errorf("%s would be asked without TLS: %w", u.Host, registry.ErrPermanent)
-		}
-		if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
-			if err := egress.Check(ip); err != nil {
-				return nil, err
-			}
-		}
-		return http.ProxyFromEnvironment(&http.Request{URL: u})
+// guarded is what the library asks for a proxy before each request, redirects and token
+// services included, and so the one place to refuse a request. Plain text is for hosts
+// that may be insecure themselves, whatever the registry that named them may be: nothing
+// tells here whether a request carries a credential.
+func (o Options) guarded(u *url.URL) (*url.URL, error) {
+	if u.Scheme != "https" && !o.Settings(u.Host).Security.MayBePlain() {
+		return nil, fmt.Errorf("%s would be asked without TLS, which is for hosts that are named for it: %w", redact.Line(u.Host, redact.MaxLine), registry.ErrPermanent)
 	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+		if err := egress.Check(ip); err != nil {
+			return nil, err
+		}
+	}
+	return http.ProxyFromEnvironment(&http.Request{URL: u})
 }

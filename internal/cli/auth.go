@@ -1,0 +1,289 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
+)
+
+func newAuth(streams Streams, code *int) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "auth",
+		Short: "Check the credentials that runs use",
+		Example: `  ecr-mirror-sync auth check ghcr.io
+  ecr-mirror-sync auth check --config mirrors.yaml`,
+		Args:                       knownCommand,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newAuthCheck(streams, code))
+	return cmd
+}
+
+func newAuthCheck(streams Streams, code *int) *cobra.Command {
+	var run runFlags
+	var source sourceFlags
+	cmd := &cobra.Command{
+		Use:   "check [HOST…]",
+		Short: "Ask registries whether they take the credentials that a run would show them",
+		Long: `Each registry is asked once, with the credential that a run would use, and nothing is
+read or written: that a registry takes a credential does not say what it may be used for.
+The credential itself is never shown, only where it comes from.
+
+Without HOST these are the registries of --config, each on the side that its mirrors use,
+and, where resource tags are searched for, the account's ECR registry. A HOST that no
+mirror names is asked as a destination if it is a private ECR registry, else as an
+upstream; without --config its credentials are looked up as copy does.
+
+It exits with 1 if a registry is not well: refused (it does not take the credential),
+missing (it wants one, or AWS gives none) or unreachable.`,
+		Example: `  ecr-mirror-sync auth check
+  ecr-mirror-sync auth check ghcr.io 111122223333.dkr.ecr.eu-central-1.amazonaws.com
+  ecr-mirror-sync auth check --config mirrors.yaml
+  ecr-mirror-sync auth check --config mirrors.yaml -o json | jq -r '.registries[] | select(.result != "ok") | .host'`,
+	}
+	registerSome(cmd.Flags(), func(all *pflag.FlagSet) {
+		run.register(all)
+		source.register(all)
+	}, "config", "config-format", "config-destination", "debug", "log-format", "output", "region", "role-arn", "registry-id",
+		"insecure-registry", "src-authfile", "src-cert-dir", "src-creds", "src-creds-for", "src-no-creds", "src-username", "src-password",
+		"src-password-stdin", "src-registry-token")
+	cmd.Flags().Lookup("output").Usage = "`FORMAT` of the result: table, json or yaml"
+	run.changed = cmd.Flags().Changed
+	cmd.RunE = func(cmd *cobra.Command, hosts []string) (err error) {
+		*code, err = authCheck(cmd, streams, &run, &source, hosts)
+		return err
+	}
+	return cmd
+}
+
+// registerSome registers those of the flags that a command has use for.
+func registerSome(flags *pflag.FlagSet, register func(all *pflag.FlagSet), names ...string) {
+	all := pflag.NewFlagSet("", pflag.ContinueOnError)
+	register(all)
+	for _, name := range names {
+		flags.AddFlag(all.Lookup(name))
+	}
+}
+
+func authCheck(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags, hosts []string) (code int, err error) {
+	c, err := begin(cmd.Flags(), streams, run)
+	if err != nil {
+		return 0, err
+	}
+	defer c.progress.Close()
+	if c.settled.format == report.Markdown {
+		return 0, usageErrorf("--output markdown: expected table, json or yaml")
+	}
+	for i, host := range hosts {
+		if hosts[i], err = plainHost(host); err != nil {
+			return 0, err
+		}
+	}
+	upstream, err := source.asking(streams, "docker.io")
+	if err != nil {
+		return 0, err
+	}
+	opts := c.reach(upstream, source.certDir)
+	if len(hosts) > 0 && !run.file.named() {
+		opts.passwords, opts.named, opts.files = true, true, true // an operator names them, as for copy
+	}
+	opts.retryTimes, opts.readOnly = 1, true
+	w, err := wire(cmd.Context(), opts)
+	if err != nil {
+		return 0, err
+	}
+	defer closing(w, &err)
+	doors, err := c.doors(cmd.Context(), w, hosts)
+	if err != nil {
+		return 0, err
+	}
+	asked := w.knock(cmd.Context(), doors)
+	c.progress.Close()
+	if err := report.WriteAccess(streams.Out, report.NewAccessReport(asked), c.settled.format, fitted(streams.Out)); err != nil {
+		return 0, err
+	}
+	if slices.ContainsFunc(asked, func(a report.Access) bool { return !a.Result.Well() }) {
+		return exitSomeFailed, nil
+	}
+	return exitOK, nil
+}
+
+// plainHost reads a registry host as references write it.
+func plainHost(host string) (string, error) {
+	repo, err := ref.ParseRepository(host + "/x")
+	if err != nil || repo.Path != "x" && repo.Host != "docker.io" || strings.Contains(host, "/") {
+		return "", usageErrorf("%q: expected a registry host, such as ghcr.io", host)
+	}
+	return repo.Host, nil
+}
+
+// door is a registry as one side of a run.
+type door struct {
+	host string
+	side registry.Side
+	err  error // why there is no host to ask
+}
+
+// doors are the registries to ask: those named, or else those of the run.
+func (c *command) doors(ctx context.Context, w *wiring, named []string) ([]door, error) {
+	ours := c.mirrored()
+	if len(named) > 0 {
+		var doors []door
+		for _, host := range named {
+			if err := w.know(ctx, host, w.session.Region()); err != nil {
+				return nil, err
+			}
+			doors = append(doors, w.sides(host, ours)...)
+		}
+		return doors, nil
+	}
+	doors := ours
+	for host, said := range c.settled.file.File.Registries {
+		if said.Credentials != nil || said.ECR != nil {
+			doors = append(doors, w.sides(host, ours)...)
+		}
+	}
+	if len(c.scopes()) > 0 {
+		region := w.session.Region()
+		if len(c.run.regions) > 0 {
+			region = c.run.regions[0]
+		}
+		host, err := w.registries.Host(ctx, region)
+		doors = append(doors, door{host: cmp.Or(host, "ECR of "+region), side: registry.SideTarget, err: err})
+	}
+	slices.SortFunc(doors, func(a, b door) int { return cmp.Or(cmp.Compare(b.side, a.side), cmp.Compare(a.host, b.host)) })
+	return slices.CompactFunc(doors, func(a, b door) bool { return a.host == b.host && a.side == b.side }), nil
+}
+
+// mirrored are the registries of the file's mirrors.
+func (c *command) mirrored() []door {
+	var doors []door
+	add := func(host string, side registry.Side) {
+		if host != "" && (ref.Repository{Host: host}).Scheme() == "" {
+			doors = append(doors, door{host: host, side: side})
+		}
+	}
+	for _, m := range c.settled.file.Mirrors() {
+		add(m.Upstream.Host, registry.SideSource)
+		add(m.Target.Host, registry.SideTarget)
+	}
+	for _, m := range c.settled.file.File.Mirrors {
+		add(m.From.Registry, registry.SideSource)
+		for _, to := range m.To {
+			add(to.Registry, registry.SideTarget)
+		}
+	}
+	return doors
+}
+
+// sides are the sides on which host is used: by the mirrors, or else as its kind is.
+func (w *wiring) sides(host string, mirrored []door) []door {
+	var doors []door
+	for _, d := range mirrored {
+		if d.host == host && !slices.Contains(doors, d) {
+			doors = append(doors, d)
+		}
+	}
+	if len(doors) > 0 {
+		return doors
+	}
+	if _, private := w.registries.Locate(host); private {
+		return []door{{host: host, side: registry.SideTarget}}
+	}
+	return []door{{host: host, side: registry.SideSource}}
+}
+
+// knocksAtOnce bounds the registries that are asked at the same time.
+const knocksAtOnce = 16
+
+// knock asks each registry, and returns the answers in the same order.
+func (w *wiring) knock(ctx context.Context, doors []door) []report.Access {
+	answers := make([]report.Access, len(doors))
+	var g errgroup.Group
+	g.SetLimit(knocksAtOnce)
+	for i, d := range doors {
+		g.Go(func() error {
+			answers[i] = w.ask(ctx, d)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return none
+	return answers
+}
+
+// asked is how one side of a run asks registries, and as whom.
+type asked struct {
+	client *transport.Client
+	who    auth.Provider
+}
+
+// ask asks one registry.
+func (w *wiring) ask(ctx context.Context, d door) report.Access {
+	from, a := w.upstreams, report.Access{Host: d.host, Side: "upstream"}
+	if d.side == registry.SideTarget {
+		from, a.Side = w.destinations, "destination"
+	}
+	if d.err == nil {
+		d.err = w.know(ctx, d.host, w.session.Region())
+	}
+	var origin auth.Origin
+	var cred auth.Credential
+	if d.err == nil {
+		origin, d.err = auth.Describe(ctx, from.who, d.host)
+	}
+	if d.err == nil {
+		cred, d.err = from.who.Credential(ctx, d.host)
+	}
+	if d.err != nil {
+		a.Result, a.Reason = report.AccessMissing, "no credential could be had: "+oneLine(d.err)
+		return a
+	}
+	a.Source = origin.Source
+	if !origin.Expires.IsZero() {
+		a.Expires = &origin.Expires
+	}
+	asks, err := from.client.Ping(ctx, d.host)
+	a.Result, a.Reason = judged(d, !cred.Anonymous(), asks || cred.Unasked, err)
+	return a
+}
+
+// judged is what an answer means to a run, and what to do about it. Asks is whether the
+// registry asked who is asking, or was told.
+func judged(d door, known, asks bool, err error) (result report.AccessResult, reason string) {
+	denied := errors.Is(err, registry.ErrDenied)
+	switch {
+	case err == nil && known && asks:
+		return report.AccessOK, ""
+	case err == nil && asks && d.side == registry.SideTarget:
+		return report.AccessMissing, "it lets nobody in particular in, and so hardly write; " + d.giving()
+	case err == nil:
+		return report.AccessAnonymous, ""
+	case denied && known:
+		return report.AccessRefused, "it does not take the credential; renew it, or see that it is for this registry: " + oneLine(err)
+	case denied:
+		return report.AccessMissing, "it wants a credential; " + d.giving()
+	}
+	return report.AccessUnreachable, oneLine(err)
+}
+
+// giving says how the registry is given a credential.
+func (d door) giving() string {
+	byFlag := "with --src-creds and --src-creds-for " + d.host + ", or an auth file with --src-authfile"
+	if d.side == registry.SideTarget {
+		byFlag = "for copy with --dest-creds or --dest-authfile"
+	}
+	return "give it one in a configuration file (registries." + d.host + ".credentials), or " + byFlag
+}
