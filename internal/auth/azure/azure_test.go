@@ -1,7 +1,6 @@
 package azure_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -203,9 +202,9 @@ func TestEveryCloud(t *testing.T) {
 			if net.hosts[len(net.hosts)-1] != host || net.hosts[len(net.hosts)-2] != login {
 				t.Errorf("asked %v", net.hosts)
 			}
-			source, expires := p.Describe(t.Context(), host)
-			if !strings.Contains(source, "app") || strings.Contains(source, canary) || time.Until(expires) < 2*time.Hour {
-				t.Errorf("described as %q until %s", source, expires)
+			origin, err := p.Describe(t.Context(), host)
+			if err != nil || !strings.Contains(origin.Source, "app") || strings.Contains(origin.Source, canary) || time.Until(origin.Expires) < 2*time.Hour {
+				t.Errorf("described as %q until %s", origin.Source, origin.Expires)
 			}
 		})
 	}
@@ -366,8 +365,9 @@ func TestATokenWhoseEndNobodyKnows(t *testing.T) {
 		if got, err := p.Credential(t.Context(), "mirror.azurecr.io"); err != nil || got.IdentityToken.Reveal() != token {
 			t.Errorf("%q: %v, %v", token, got, err)
 		}
-		if _, expires := p.Describe(t.Context(), "mirror.azurecr.io"); time.Until(expires) < 10*time.Minute || time.Until(expires) > 20*time.Minute {
-			t.Errorf("%q is used until %s", token, expires)
+		origin, err := p.Describe(t.Context(), "mirror.azurecr.io")
+		if left := time.Until(origin.Expires); err != nil || left < 10*time.Minute || left > 20*time.Minute {
+			t.Errorf("%q is used until %s, %v", token, origin.Expires, err)
 		}
 	}
 }
@@ -383,7 +383,4 @@ func TestIsHost(t *testing.T) {
 	}
 }
 
-var _ interface {
-	auth.Provider
-	Describe(context.Context, string) (string, time.Time)
-} = (*azure.Provider)(nil)
+var _ auth.Describer = (*azure.Provider)(nil)

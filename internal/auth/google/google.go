@@ -136,13 +136,14 @@ func (p *Provider) Refused(host string, c auth.Credential) {
 	}
 }
 
-// Describe returns what host's credential is, "" for a host that gets none, and when the
-// token that is held ends.
-func (p *Provider) Describe(ctx context.Context, host string) (source string, expires time.Time) {
-	if cred, err := p.Credential(ctx, host); err == nil && cred.Anonymous() {
-		return "", time.Time{}
+// Describe returns where host's credential comes from, nowhere for a host that gets none,
+// and when the token that is held ends.
+func (p *Provider) Describe(ctx context.Context, host string) (auth.Origin, error) {
+	cred, err := p.Credential(ctx, host)
+	if err != nil || cred.Anonymous() {
+		return auth.Origin{}, err
 	}
-	return p.source, p.cache.Expires()
+	return auth.Origin{Source: p.source, Expires: p.cache.Expires()}, nil
 }
 
 func (p *Provider) knows(host string) bool { return !p.ambient || IsHost(host) }

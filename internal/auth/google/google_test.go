@@ -1,7 +1,6 @@
 package google_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -279,9 +278,9 @@ func TestEveryKindOfKey(t *testing.T) {
 			}
 			wantToken(t, p, "europe-docker.pkg.dev", tt.want)
 			wantToken(t, p, "registry.example.com", tt.want) // whoever the operator names
-			source, expires := p.Describe(t.Context(), "gcr.io")
-			if !strings.Contains(source, "Google") || time.Until(expires) < 50*time.Minute || time.Until(expires) > time.Hour {
-				t.Errorf("described as %q until %s", source, expires)
+			origin, err := p.Describe(t.Context(), "gcr.io")
+			if err != nil || !strings.Contains(origin.Source, "Google") || time.Until(origin.Expires) < 50*time.Minute || time.Until(origin.Expires) > time.Hour {
+				t.Errorf("described as %q until %s", origin.Source, origin.Expires)
 			}
 			if len(s.asked) != tt.asked {
 				t.Errorf("asked %v", s.asked)
@@ -419,7 +418,4 @@ func TestIsHost(t *testing.T) {
 	}
 }
 
-var _ interface {
-	auth.Provider
-	Describe(context.Context, string) (string, time.Time)
-} = (*google.Provider)(nil)
+var _ auth.Describer = (*google.Provider)(nil)
