@@ -151,7 +151,7 @@ func (p *Provider) knows(host string) bool { return !p.ambient || IsHost(host) }
 // fetch gets an access token. The configuration is read again each time: what a token
 // service or a person put there since is used.
 func (p *Provider) fetch(ctx context.Context) (auth.Issued, error) {
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{CheckRedirect: stay})
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, client(ctx))
 	found, err := p.find(ctx)
 	if errors.Is(err, errNoIdentity) && p.ambient {
 		p.log.Info("this machine has no Google identity; Google's registries are asked anonymously")
@@ -165,6 +165,16 @@ func (p *Provider) fetch(ctx context.Context) (auth.Issued, error) {
 		return auth.Issued{}, tokenError(err)
 	}
 	return auth.Issued{Credential: AccessToken(auth.Secret(token.AccessToken)), Expires: token.Expiry}, nil
+}
+
+// client asks token services until ctx ends. The library sends some exchanges without a
+// context: a service that never answers would keep all waiting who need a token.
+func client(ctx context.Context) *http.Client {
+	c := &http.Client{CheckRedirect: stay}
+	if end, ok := ctx.Deadline(); ok {
+		c.Timeout = max(time.Until(end), time.Nanosecond) // 0 would be no limit
+	}
+	return c
 }
 
 // stay keeps what is exchanged for a token from whomever a token service points to.
