@@ -31,6 +31,7 @@ type vacancy struct {
 	from   ref.Repository // the upstream of all that is to come
 	mixed  bool           // there are several: which of them has a blob is not known
 	sample ref.Descriptor // the smallest blob of what is to come, as far as that is known
+	err    error          // why the sample could not be brought, until somebody is told
 }
 
 // expect tells which repositories are vacant, before the run begins. Their samples are
@@ -99,18 +100,47 @@ func (j *job) holds(ctx context.Context, want ref.Descriptor) (bool, error) {
 	case first.held:
 		return j.has(ctx, want)
 	}
-	return first.brought && sample.Digest == want.Digest, nil
+	if sample.Digest != want.Digest {
+		return false, nil
+	}
+	return first.brought, j.copier.vacancies.failure(to)
 }
 
-// bringFirst brings a repository's sample, which may be another image's: that it cannot be
-// brought is that image's to say. It waits for nothing that waits for a sample.
+// bringFirst brings a repository's sample, which may be another image's. That it cannot be
+// brought is for whoever wants it for itself, and who comes first: it was that one's
+// attempt. It waits for nothing that waits for a sample.
 func (j *job) bringFirst(ctx context.Context, sample ref.Descriptor) (sampled, error) {
 	j.copier.mounts.missing(content{j.action.To.Repository, sample.Digest, sample.Size})
 	err := j.spread(ctx, sample)
 	if ctx.Err() != nil {
 		return sampled{}, context.Cause(ctx)
 	}
+	if err != nil {
+		j.copier.vacancies.fail(j.action.To.Repository, err)
+	}
 	return sampled{brought: err == nil}, nil
+}
+
+// fail keeps why a sample could not be brought.
+func (v *vacancies) fail(repo ref.Repository, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if known := v.repos[repo]; known != nil {
+		known.err = err
+	}
+}
+
+// failure returns that once, and nil from then on.
+func (v *vacancies) failure(repo ref.Repository) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.repos[repo]
+	if known == nil {
+		return nil
+	}
+	err := known.err
+	known.err = nil
+	return err
 }
 
 // sampleOf returns the sample of a vacant repository. Where it is not known, whatever is

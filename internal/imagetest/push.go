@@ -24,12 +24,15 @@ func Basic(username, password string) Auth {
 // Push uploads node with everything below it to a repository, blobs first, then the
 // manifests by digest, children before parents, then the tag. With an empty tag
 // nothing is tagged. Base is the registry's origin: "http://127.0.0.1:5000". A nil
-// client is http.DefaultClient.
+// client is one for this call: connections of http.DefaultClient are closed under its
+// users whenever a test somewhere closes an httptest.Server.
 //
 // The subject of a referrer is not pushed with it.
 func Push(ctx context.Context, client *http.Client, base, repo, tag string, node Node, auth ...Auth) (ref.Digest, error) {
 	if client == nil {
-		client = http.DefaultClient
+		own := &http.Transport{}
+		defer own.CloseIdleConnections()
+		client = &http.Client{Transport: own}
 	}
 	p := pusher{client: client, repository: base + "/v2/" + repo, auth: auth}
 	for _, blob := range node.AllBlobs() {
