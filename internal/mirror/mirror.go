@@ -305,6 +305,9 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 		return plan.Plan{}, err
 	}
 	p := d.plan
+	if r.Recheck {
+		r.recheck(ctx, &p)
+	}
 	r.refine(ctx, &p)
 	p = r.decidePrune(ctx, p, d.gathered, d.stopped)
 	p = r.compareSettings(ctx, p, d.follow)
@@ -338,11 +341,7 @@ func (r *Runner) differences(ctx context.Context) (compared, error) {
 		}
 		wanted = append(wanted, g.wanted)
 	}
-	p := plan.Build(wanted, stopped, warnings)
-	if r.Recheck && !r.Offline {
-		r.recheck(ctx, &p)
-	}
-	return compared{plan: p, follow: follow, gathered: all, stopped: stopped}, nil
+	return compared{plan: plan.Build(wanted, stopped, warnings), follow: follow, gathered: all, stopped: stopped}, nil
 }
 
 // Sync carries out a plan that Plan made, and returns one result for each action, in

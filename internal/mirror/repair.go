@@ -62,7 +62,7 @@ func noteDamage(bad copy.Damaged, found plan.Result) {
 }
 
 // afterwards is the plan to verify by what was brought: the destination's tags are asked
-// for anew, and referrers compared again.
+// for anew.
 func (r *Runner) afterwards(ctx context.Context, brought []plan.Result) plan.Plan {
 	var p plan.Plan
 	for _, b := range brought {
@@ -79,9 +79,6 @@ func (r *Runner) afterwards(ctx context.Context, brought []plan.Result) plan.Pla
 		}
 		p.Actions = append(p.Actions, a)
 	}
-	if r.Recheck {
-		r.recheck(ctx, &p)
-	}
 	return p
 }
 
@@ -89,6 +86,7 @@ func (r *Runner) afterwards(ctx context.Context, brought []plan.Result) plan.Pla
 func outcome(before, brought, again plan.Result) plan.Result {
 	row := again
 	row.Action, row.Bytes, row.Duration = before.Action, brought.Bytes, brought.Duration
+	row.Action.Compared = again.Action.Compared
 	was := string(before.Status) + ": " + before.Reason
 	switch {
 	case again.Status == plan.Verified && before.Status == plan.Damaged && before.Action.Want != brought.Action.Want:

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/verify"
@@ -52,7 +53,7 @@ func (r *Runner) Verify(ctx context.Context, p plan.Plan, v Verification) []plan
 	if v.Events.Planned != nil {
 		v.Events.Planned(len(p.Actions))
 	}
-	checker := verify.New(v.Deep)
+	b := verifier{Runner: r, Verification: v, checker: verify.New(v.Deep), comparer: copy.NewComparer(r.library, readsAtOnce)}
 	results := make([]plan.Result, len(p.Actions))
 	var g errgroup.Group
 	g.SetLimit(repositoriesVerified)
@@ -63,7 +64,7 @@ func (r *Runner) Verify(ctx context.Context, p plan.Plan, v Verification) []plan
 		}
 		actions, into := p.Actions[begin:end], results[begin:end]
 		g.Go(func() error {
-			r.verifyRepository(ctx, checker, actions, into, v)
+			b.repository(ctx, actions, into)
 			return nil
 		})
 		begin = end
@@ -72,13 +73,20 @@ func (r *Runner) Verify(ctx context.Context, p plan.Plan, v Verification) []plan
 	return results
 }
 
-// verifyRepository verifies the actions on one repository.
-func (r *Runner) verifyRepository(ctx context.Context, checker *verify.Checker, actions []plan.Action, into []plan.Result, v Verification) {
+// verifier is one pass over the destinations of a plan.
+type verifier struct {
+	*Runner
+	Verification
+	checker  *verify.Checker
+	comparer *copy.Comparer
+}
+
+// repository verifies the actions on one repository.
+func (v verifier) repository(ctx context.Context, actions []plan.Action, into []plan.Result) {
 	var repo *verify.Repository
 	var openErr error
-	at := actions[0].To.Repository
-	if at != (ref.Repository{}) {
-		repo, openErr = checker.Open(ctx, r.Places.Target(actions[0]), at)
+	if at := actions[0].To.Repository; at != (ref.Repository{}) {
+		repo, openErr = v.checker.Open(ctx, v.Places.Target(actions[0]), at)
 	}
 	if repo != nil {
 		defer repo.Close()
@@ -86,48 +94,58 @@ func (r *Runner) verifyRepository(ctx context.Context, checker *verify.Checker, 
 	var g errgroup.Group
 	g.SetLimit(imagesVerified)
 	for i, a := range actions {
-		if a.To.Tag == "" {
-			into[i] = plan.Unchanged(a)
-			continue
-		}
 		g.Go(func() error {
-			into[i] = r.verifyOne(ctx, repo, openErr, a, v)
+			switch {
+			case a.To.Tag == "":
+				into[i] = plan.Unchanged(a)
+			case openErr != nil:
+				into[i] = plan.Verdict(a, plan.Inspection{Err: openErr})
+			default:
+				into[i] = v.image(ctx, repo, a)
+			}
 			return nil
 		})
 	}
 	_ = g.Wait() // the functions return none
 }
 
-// verifyOne verifies one action, and tells of it.
-func (r *Runner) verifyOne(ctx context.Context, repo *verify.Repository, openErr error, a plan.Action, v Verification) plan.Result {
+// image verifies one action, and tells of it.
+func (v verifier) image(ctx context.Context, repo *verify.Repository, a plan.Action) plan.Result {
 	if ctx.Err() != nil {
 		return unverified(ctx, a)
 	}
 	if v.Events.Started != nil {
 		v.Events.Started(a)
 	}
-	found := plan.Inspection{Deep: v.Deep, Err: openErr}
-	if openErr == nil {
-		found = repo.Check(ctx, verify.Image{
-			Tag: a.To.Tag, Digest: a.Have, Referrers: a.Mirror.Options.Referrers,
-			Moved: func(n int) {
-				if v.Events.Hashed != nil {
-					v.Events.Hashed(a, n)
-				}
-			},
-		})
-	}
-	if v.Judge && a.Have != "" {
-		found.Refused = r.judgeMirrored(ctx, a)
-	}
-	result := plan.Verdict(a, found)
-	if ctx.Err() != nil && len(found.Damage) == 0 {
+	result := v.look(ctx, repo, a)
+	if ctx.Err() != nil && result.Status != plan.Damaged {
 		result = unverified(ctx, a)
 	}
 	if v.Events.Finished != nil {
 		v.Events.Finished(result)
 	}
 	return result
+}
+
+// look finds out all there is to know about one image. Its referrers are compared where it
+// is whole: the comparison reads it.
+func (v verifier) look(ctx context.Context, repo *verify.Repository, a plan.Action) plan.Result {
+	found := repo.Check(ctx, verify.Image{
+		Tag: a.To.Tag, Digest: a.Have, Referrers: a.Mirror.Options.Referrers,
+		Moved: func(n int) {
+			if v.Events.Hashed != nil {
+				v.Events.Hashed(a, n)
+			}
+		},
+	})
+	whole := found.Err == nil && len(found.Damage) == 0
+	if whole && v.Recheck && !v.Offline && a.Verb == plan.InSync && a.Mirror.Options.Referrers {
+		a = v.compareReferrers(ctx, v.comparer, a)
+	}
+	if v.Verification.Judge && a.Have != "" {
+		found.Refused = v.judgeMirrored(ctx, a)
+	}
+	return plan.Verdict(a, found)
 }
 
 func unverified(ctx context.Context, a plan.Action) plan.Result {
