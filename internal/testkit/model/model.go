@@ -35,19 +35,20 @@ const (
 
 // refersTo is what a manifest names directly, which is all that registries check.
 func refersTo(manifest objects) objects {
-	switch {
-	case manifest == a1:
+	switch manifest {
+	case a1:
 		return layer | layer1
-	case manifest == a2:
+	case a2:
 		return layer | layer2
-	case manifest == b:
+	case b:
 		return layer
-	case manifest == root1:
+	case root1:
 		return a1 | b
-	case manifest == root2:
+	case root2:
 		return a2 | b
+	default:
+		return 0 // a blob
 	}
-	return 0
 }
 
 // whole is a manifest with everything below it.
