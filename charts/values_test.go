@@ -104,7 +104,7 @@ func TestReadmeHasTheValues(t *testing.T) {
 	}
 	want := before + tableBegins + "\n" + valuesTable(t) + "\n" + tableEnds + after
 	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil { //nolint:gosec // a page for everybody
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
