@@ -127,3 +127,10 @@ template:
     containers:
       - {{- include "ecr-mirror-sync.container" (dict "root" . "args" (include "ecr-mirror-sync.args" .)) | nindent 8 | trimPrefix "\n       " }}
 {{- end }}
+
+{{/* A Job cannot be changed. The name differs with each upgrade and with each change of what
+it would run, and Helm removes the Job before it. */}}
+{{- define "ecr-mirror-sync.jobName" -}}
+{{- $run := printf "%d\n%s" (int .Release.Revision) (include "ecr-mirror-sync.jobSpec" .) | sha256sum | trunc 8 -}}
+{{ include "ecr-mirror-sync.fullname" . }}-{{ $run }}
+{{- end }}
