@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -60,6 +62,7 @@ func helm(t *testing.T, args ...string) ([]byte, error) {
 	if err != nil {
 		t.Skip("helm is not installed: the chart is not rendered")
 	}
+	dependOn(t, chart)
 	var stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Stderr = &stderr
@@ -68,6 +71,22 @@ func helm(t *testing.T, args ...string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s", err, stderr.String())
 	}
 	return out, nil
+}
+
+// dependOn tells go test that its result is good for these files and no others: it does
+// not see what another program reads, and would show an old result for a new chart.
+func dependOn(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		_, err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // objects are those of a rendered chart, by kind and name: "CronJob mirror-ecr-mirror-sync".

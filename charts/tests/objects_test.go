@@ -5,6 +5,7 @@ package tests
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,7 @@ func files(t *testing.T, pattern string) []string {
 
 func helm(t *testing.T, args ...string) []byte {
 	t.Helper()
+	dependOn(t, chart)
 	var stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), program(t, "helm"), args...)
 	cmd.Stderr = &stderr
@@ -66,6 +68,22 @@ func helm(t *testing.T, args ...string) []byte {
 		t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, stderr.String())
 	}
 	return out
+}
+
+// dependOn tells go test that its result is good for these files and no others: it does
+// not see what another program reads, and would show an old result for a new chart.
+func dependOn(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		_, err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // program is the path of another program. A test whose program is missing is skipped.
