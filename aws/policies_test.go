@@ -121,8 +121,7 @@ func TestPoliciesAllowNothingWider(t *testing.T) {
 	}
 }
 
-// Whoever holds two policies holds both: what a verb needs is in the policies that its row
-// of README.md names, and nothing that writes is in one for reading.
+// What is for reading changes nothing.
 func TestReadingPoliciesWriteNothing(t *testing.T) {
 	reads := regexp.MustCompile(`^[a-z0-9-]+:(Get|List|Describe|BatchGet)`)
 	for _, d := range documents() {
