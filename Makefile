@@ -31,7 +31,7 @@ export PATH := $(CURDIR)/bin/tools:$(PATH)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
@@ -40,6 +40,11 @@ build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
 .PHONY: test
 test: ## Run all tests with the race detector, in random order
 	$(GO) test -race -shuffle=on -timeout 15m -tags $(TAGS) ./...
+	$(MAKE) --no-print-directory test-terraform
+
+.PHONY: test-terraform
+test-terraform: ## Check the Terraform module, which is a Go module of its own
+	cd aws/terraform/test && $(GO) test -shuffle=on ./...
 
 .PHONY: watch
 watch: bin/tools/gotestsum ## Run the tests of each package that changes
