@@ -114,7 +114,7 @@ func (v verification) check() error {
 	return v.copying.check(false)
 }
 
-func (v verification) run(ctx context.Context, some only) (code int, err error) {
+func (v verification) run(ctx context.Context, some subset) (code int, err error) {
 	if err := v.check(); err != nil {
 		return 0, err
 	}
@@ -134,7 +134,7 @@ func (v verification) run(ctx context.Context, some only) (code int, err error) 
 }
 
 // runner puts the run together.
-func (v verification) runner(w *wiring, some only) (*mirror.Runner, error) {
+func (v verification) runner(w *wiring, some subset) (*mirror.Runner, error) {
 	platforms, err := v.copying.selection()
 	if err != nil {
 		return nil, err
