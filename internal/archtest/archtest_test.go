@@ -77,7 +77,8 @@ func TestDirectImports(t *testing.T) {
 		{"retry", []string{"failure"}},
 		{"registry", []string{"ref", "failure", "provision"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "provision", "registry", "retry"}},
-		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "provision", "state", "registry", "copy"}},
+		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "provision", "state", "registry", "copy", "verify"}},
+		{"verify", []string{"ref", "failure", "manifest", "plan", "registry"}},
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
@@ -116,6 +117,7 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 		module + "internal/cli":    {module + "cmd/ecr-mirror-sync"},
 		module + "internal/mirror": {module + "internal/cli"},
 		module + "internal/copy":   {module + "internal/mirror", module + "internal/cli"},
+		module + "internal/verify": {module + "internal/mirror"},
 	}
 	for _, pkg := range everyPackage(t) {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {

@@ -173,6 +173,7 @@ func (s *stage) commands() map[string]command {
 		"ecr-names":     s.ecrNames,
 		"template":      s.template,
 		"has":           s.has,
+		"damage":        s.damage,
 	}
 }
 
