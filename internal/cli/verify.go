@@ -73,7 +73,7 @@ blocked row.`,
 		if err != nil {
 			return err
 		}
-		some, err := subset.parse()
+		some, err := c.choose(&subset)
 		if err != nil {
 			return err
 		}
