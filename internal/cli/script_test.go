@@ -76,6 +76,7 @@ type stage struct {
 	held     chan struct{}
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
+	daemon   *background
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -173,6 +174,13 @@ func (s *stage) commands() map[string]command {
 		"ecr-names":     s.ecrNames,
 		"template":      s.template,
 		"has":           s.has,
+		"start":         s.start,
+		"shows":         s.shows,
+		"logs":          s.logs,
+		"signal":        s.signal,
+		"ended":         s.ended,
+		"copying":       s.copying,
+		"covers":        s.covers,
 	}
 }
 
