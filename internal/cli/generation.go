@@ -188,10 +188,10 @@ func (d *due) Find(ctx context.Context) ([]discover.Finding, error) {
 
 // remember keeps which repositories resource tags describe, for runs that do not search.
 func (d *due) remember(found []discover.Finding) {
-	d.generation.searched, d.generation.tagged = !d.broken, map[ref.Repository]bool{}
+	d.searched, d.tagged = !d.broken, map[ref.Repository]bool{}
 	for _, f := range found {
 		if f.Mirror.Origin.Kind == discover.FromResourceTags {
-			d.generation.tagged[f.Mirror.Target] = true
+			d.tagged[f.Mirror.Target] = true
 		}
 	}
 }
@@ -199,7 +199,7 @@ func (d *due) remember(found []discover.Finding) {
 // leavesOut reports whether a mirror that does not take part may write to a repository.
 func (d *due) leavesOut(repo ref.Repository) bool {
 	left := part{out: d.out, file: d.of.file}
-	return d.of.leavesOut(repo) || left.leavesOut(repo) || d.unsearched && (!d.generation.searched || d.generation.tagged[repo])
+	return d.of.leavesOut(repo) || left.leavesOut(repo) || d.unsearched && (!d.searched || d.tagged[repo])
 }
 
 // whole names the schedules of which every mirror was found.

@@ -91,13 +91,6 @@ func play(t *testing.T, o Options) *stage {
 	return s
 }
 
-// step lets a time pass once the daemon waits, and returns how long it meant to wait.
-func (s *stage) step(d time.Duration) time.Duration {
-	nap := <-s.asked
-	s.pass(d)
-	return nap
-}
-
 // walk lets much time pass, as fast as the daemon sleeps.
 func (s *stage) walk(d time.Duration) {
 	for end := s.Elapsed() + d; s.Elapsed() < end; {

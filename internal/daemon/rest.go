@@ -8,6 +8,9 @@ import (
 // longestRest is how long a mirror is left out at most after failures.
 const longestRest = time.Hour
 
+// forgotten is how long after its rest a mirror that nobody looks at any more is remembered.
+const forgotten = 24 * time.Hour
+
 // rests are the mirrors that are left out of their schedules after failures, so that what
 // is broken does not take a share of every run. The first failure costs nothing; each
 // further one in a row doubles the time, from the interval to longestRest. Where looks are
@@ -26,6 +29,7 @@ func newRests(clock Clock) *rests { return &rests{clock: clock, of: map[string]r
 
 // note takes what came of a mirror in a run that began at a time, by Elapsed.
 func (r *rests) note(name string, failed bool, began, interval time.Duration) {
+	maps.DeleteFunc(r.of, func(_ string, old rest) bool { return old.until < began-forgotten })
 	if !failed {
 		delete(r.of, name)
 		return
@@ -55,9 +59,4 @@ func (r *rests) until() map[string]time.Time {
 		}
 	}
 	return times
-}
-
-// only forgets all mirrors but these.
-func (r *rests) only(names map[string]bool) {
-	maps.DeleteFunc(r.of, func(name string, _ rest) bool { return !names[name] })
 }
