@@ -108,7 +108,7 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	if err != nil {
 		return err
 	}
-	some, err := flags.subset.parse()
+	some, err := c.choose(&flags.subset)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ type loader struct {
 	command  *command
 	flags    *syncFlags
 	upstream asking
-	some     only
+	some     subset
 	first    bool // nothing was loaded yet: begin has read the files
 	files    *readFiles
 	watcher  *daemon.Watcher

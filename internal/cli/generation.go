@@ -21,7 +21,7 @@ import (
 type generation struct {
 	*opened
 	command  *command
-	some     only
+	some     subset
 	board    *status.Board
 	print    bool
 	interval time.Duration
@@ -143,7 +143,7 @@ func (g *generation) due(c *command, t daemon.Task) *due {
 	if !d.searches {
 		scopes = nil
 	}
-	d.of = &part{of: c.finders(g.wiring, g.some, scopes, &now), only: g.some, file: whole, evenNone: true}
+	d.of = &part{of: c.finders(g.wiring, g.some, scopes, &now), some: g.some, file: whole, evenNone: true}
 	return d
 }
 

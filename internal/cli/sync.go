@@ -54,7 +54,7 @@ With --interval it goes on, as ecr-mirror-sync daemon does.
 		if err != nil {
 			return err
 		}
-		some, err := flags.subset.parse()
+		some, err := c.choose(&flags.subset)
 		if err != nil {
 			return err
 		}
