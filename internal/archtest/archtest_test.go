@@ -88,6 +88,8 @@ func TestDirectImports(t *testing.T) {
 		{"auth", nil},
 		{"auth/google", []string{"auth", "failure"}},
 		{"auth/azure", []string{"auth", "failure"}},
+		{"status", []string{"plan", "report", "report/human"}},
+		{"daemon", []string{"config", "report", "status"}},
 	}
 	for _, test := range tests {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {

@@ -26,6 +26,10 @@ type command struct {
 	progress display
 	shard    shard.Shard // the whole, unless a subset says otherwise
 	empty    string      // said where there is nothing to do; "" blames resource tags
+
+	// What a daemon wants to know of its runs; nil where nobody does.
+	beat    func()              // something got done, from many goroutines
+	planned func(report.Report) // what is about to be done
 }
 
 // begin checks the shared flags and opens the log. Nothing has been contacted yet.
@@ -39,6 +43,9 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	}
 	c := &command{run: run, settled: s, streams: streams, began: time.Now()}
 	c.progress = newDisplay(streams.Err)
+	if run.goesOn {
+		c.progress = logOnly{Writer: streams.Err}
+	}
 	debug := run.debug || s.file.settings.Debug
 	c.log = newLogger(c.progress, run.logFormat, debug)
 	foldLogrus(c.log, debug)

@@ -81,6 +81,8 @@ type part struct {
 	some subset
 	file *config.Config
 	out  []discover.Mirror // what --only has left out
+
+	evenNone bool // that nothing is left is no error: another time something may be
 }
 
 func (p *part) Find(ctx context.Context) ([]discover.Finding, error) {
@@ -113,7 +115,7 @@ func (p *part) named(found []discover.Finding) ([]discover.Finding, error) {
 		}
 		left = append(left, f)
 	}
-	if len(left) == 0 {
+	if len(left) == 0 && !p.evenNone {
 		return nil, usageErrorf("--only %s leaves none of the %d mirrors", p.some.text, len(found))
 	}
 	return left, nil

@@ -76,6 +76,7 @@ type stage struct {
 	held     chan struct{}
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
+	daemon   *background
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -174,6 +175,13 @@ func (s *stage) commands() map[string]command {
 		"template":      s.template,
 		"has":           s.has,
 		"damage":        s.damage,
+		"start":         s.start,
+		"shows":         s.shows,
+		"logs":          s.logs,
+		"signal":        s.signal,
+		"ended":         s.ended,
+		"copying":       s.copying,
+		"covers":        s.covers,
 	}
 }
 
