@@ -23,6 +23,7 @@ type command struct {
 	began    time.Time
 	log      *zap.Logger
 	progress display
+	meter    *meter // nil where nobody wants metrics
 	empty    string // said where there is nothing to do; "" blames resource tags
 }
 

@@ -313,6 +313,7 @@ type copyFlags struct {
 	create           string
 
 	prune      pruneFlags // sync's alone
+	metrics    metricsFlags
 	spoolDir   string
 	spoolLimit string
 }
@@ -335,6 +336,7 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.Lookup("create-repositories").NoOptDefVal = "true"
 	flags.StringVar(&f.spoolDir, "spool-dir", "", "keep what several destinations need and cannot mount in `DIR` until the last has it (default: the system's temporary directory)")
 	flags.StringVar(&f.spoolLimit, "spool-limit", "10GiB", "at most this `SIZE` of it at once, such as 500MiB; what is more is read upstream again (0: all of it)")
+	f.metrics.register(flags)
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
 }
 

@@ -33,7 +33,12 @@ func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptio
 	}
 	ctx, cancel := c.run.withBudget(ctx)
 	defer cancel()
+	if c.meter, err = copying.metrics.meter(c, opts.partial); err != nil {
+		return 0, err
+	}
+	defer func() { c.meter.end(ctx, c) }()
 	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file.Config, c.log, copying.retryTimes, c.run.dryRun
+	opts.meter = c.meter
 	w, err := wire(ctx, opts)
 	if err != nil {
 		return 0, err
@@ -89,7 +94,7 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 		}
 	}
 	if c.run.dryRun {
-		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), changesMatter)
+		return c.conclude(ctx, report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), changesMatter)
 	}
 	c.progress.Phase("copying")
 	c.progress.Planned(p.Count(plan.Copy)+p.Count(plan.Update), bytesOf(p))
@@ -99,12 +104,13 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 	}
 	p = runner.Reconcile(ctx, p)
 	p.Warnings = append(p.Warnings, memory.keep(ctx, runner.Observed(results))...)
-	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), false)
+	return c.conclude(ctx, report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), false)
 }
 
 // conclude prints the report and tells the exit code.
-func (c *command) conclude(r report.Report, changesMatter bool) (int, error) {
+func (c *command) conclude(ctx context.Context, r report.Report, changesMatter bool) (int, error) {
 	c.progress.Close()
+	c.meter.observe(ctx, r)
 	if err := c.print(r); err != nil {
 		return 0, err
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/pushgateway"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
 
@@ -76,6 +77,7 @@ type stage struct {
 	held     chan struct{}
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
+	pushed   *pushgateway.Gateway
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -173,6 +175,9 @@ func (s *stage) commands() map[string]command {
 		"ecr-names":     s.ecrNames,
 		"template":      s.template,
 		"has":           s.has,
+		"pushgateway":   s.pushgateway,
+		"pushed":        s.pushedTo,
+		"measured":      s.measured,
 	}
 }
 

@@ -54,7 +54,9 @@ is written last and read back.
 		if err != nil {
 			return err
 		}
-		*code, err = c.mirror(cmd.Context(), &copying, c.reach(upstream, source.certDir),
+		reach := c.reach(upstream, source.certDir)
+		reach.partial = subset.only != ""
+		*code, err = c.mirror(cmd.Context(), &copying, reach,
 			func(_ context.Context, w *wiring) (mirror.Finder, error) { return c.finder(w, some), nil })
 		return err
 	}

@@ -53,6 +53,8 @@ type wireOptions struct {
 	certDir    string
 	retryTimes int
 	readOnly   bool
+	partial    bool   // whether only some of the mirrors run
+	meter      *meter // hears of every request; nil means nobody does
 	log        *zap.Logger
 }
 
@@ -62,6 +64,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		Role:       ecr.Role{ARN: o.run.roleARN},
 		RegistryID: o.run.registryID,
 		UserAgent:  "ecr-mirror-sync",
+		Observer:   o.meter.hearsAWS(),
 		Log:        o.log,
 	})
 	if err != nil {
@@ -183,6 +186,7 @@ func (w *wiring) client(from auth.Provider, settings func(string) registry.Setti
 		UserAgent:   "ecr-mirror-sync/" + version,
 		RetryTimes:  w.opts.retryTimes,
 		Quota:       w.quota,
+		Observer:    w.opts.meter.hearsRegistries(),
 		Log:         w.opts.log,
 	})
 	w.close = append(w.close, c.Close)
