@@ -38,9 +38,11 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	}
 	c := &command{run: run, settled: s, streams: streams, began: time.Now()}
 	c.progress = newDisplay(streams.Err)
-	debug := run.debug || s.file.settings.Debug
-	c.log = newLogger(c.progress, run.logFormat, debug)
-	foldLogrus(c.log, debug)
+	s.log.color = !s.log.json && coloured(streams.Err)
+	if c.log, err = s.log.open(c.progress); err != nil {
+		return nil, err
+	}
+	foldLogrus(c.log)
 	return c, nil
 }
 

@@ -90,7 +90,7 @@ func (c *command) execute(ctx context.Context, changesMatter bool, memory *memor
 	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
 		if line := c.log.Check(zap.DebugLevel, "planned"); line != nil {
-			line.Write(zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
+			line.Write(zap.String("mirror", a.Mirror.Name), zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
 		}
 	}
 	if c.run.dryRun {
@@ -131,9 +131,14 @@ func bytesOf(p plan.Plan) int64 {
 // events connects the copy engine with the progress display.
 func (c *command) events() copy.Events {
 	return copy.Events{
-		Started:  func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
-		Moved:    func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
-		Created:  func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
-		Finished: func(r plan.Result) { c.progress.Finished(r.Action.To.String(), string(r.Status)) },
+		Started: func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
+		Moved:   func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
+		Created: func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
+		Finished: func(r plan.Result) {
+			c.progress.Finished(r.Action.To.String(), string(r.Status))
+			if line := c.log.Check(zap.DebugLevel, "done"); line != nil {
+				line.Write(zap.String("mirror", r.Action.Mirror.Name), zap.Stringer("destination", r.Action.To), zap.String("status", string(r.Status)), zap.Duration("took", r.Duration))
+			}
+		},
 	}
 }

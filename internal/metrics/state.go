@@ -20,7 +20,7 @@ type State interface {
 
 // Mirror is how one mirror stands.
 type Mirror struct {
-	Name        string // see NameOf
+	Name        string    // see NameOf
 	LastRun     time.Time // when the last run began that looked at it; zero: none did
 	LastSuccess time.Time // when the last one began that left nothing undone; zero: none is known
 	BehindSince time.Time // since when a difference from upstream is known; zero: there is none
