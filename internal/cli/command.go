@@ -23,8 +23,11 @@ type command struct {
 	began    time.Time
 	log      *zap.Logger
 	progress display
-	meter    *meter // nil where nobody wants metrics
 	empty    string // said where there is nothing to do; "" blames resource tags
+
+	// What a daemon wants to know of its runs; nil where nobody does.
+	beat    func()              // something got done, from many goroutines
+	planned func(report.Report) // what is about to be done
 }
 
 // begin checks the shared flags and opens the log. Nothing has been contacted yet.
@@ -38,6 +41,9 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	}
 	c := &command{run: run, settled: s, streams: streams, began: time.Now()}
 	c.progress = newDisplay(streams.Err)
+	if run.goesOn {
+		c.progress = logOnly{Writer: streams.Err}
+	}
 	s.log.color = !s.log.json && coloured(streams.Err)
 	if c.log, err = s.log.open(c.progress); err != nil {
 		return nil, err

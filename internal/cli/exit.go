@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/daemon"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
 
 // The exit codes. 2 stays unused: a Go program that panics exits with it, and that must
@@ -20,6 +22,10 @@ const (
 	exitTerminated  = 143
 )
 
+// exitDrained is what a daemon leaves that a signal ended and that did all it had begun: for
+// it a signal is no failure, and it exits with 0.
+const exitDrained = -1
+
 const exitCodeHelp = `Exit codes:
   0        everything is in sync, or was brought in sync and read back; what rules say
            to leave alone may have drifted
@@ -28,7 +34,8 @@ const exitCodeHelp = `Exit codes:
   4        with --exit-code in a dry run: there are changes
   6        --max-duration is used up; what was not done is listed
   10       usage or configuration error; nothing was written
-  130/143  interrupted by SIGINT or SIGTERM`
+  130/143  interrupted by SIGINT or SIGTERM; a daemon that got done what it had begun
+           exits with 0`
 
 // usageError is a mistake on the command line or in a file it names: exit code 10,
 // before anything was written.
@@ -68,6 +75,9 @@ func codeOf(err error) int {
 	}
 	if errors.Is(err, errBudget) {
 		return exitBudget
+	}
+	if many, ok := errors.AsType[*daemon.TooManyFailures](err); ok && many.Last.Outcome == status.Partial {
+		return exitSomeFailed
 	}
 	return exitNothingDone
 }

@@ -22,12 +22,21 @@ type fileFlags struct {
 	paths       []string
 	format      string
 	destination string
+
+	read func(path string) ([]byte, error) // nil means os.ReadFile
 }
 
 func (f *fileFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.paths, "config", nil, "configuration `FILE`; repeatable, a later file goes over an earlier one (see config --help)")
 	flags.StringVar(&f.format, "config-format", "", "the files are another tool's: `FORMAT` "+strings.Join(formatNames(), ", ")+" (see config import --help)")
 	flags.StringVar(&f.destination, "config-destination", "", "with --config-format skopeo-sync, where the images go: `REGISTRY[/PREFIX]`")
+}
+
+func (f *fileFlags) readFile(path string) ([]byte, error) {
+	if f.read != nil {
+		return f.read(path)
+	}
+	return os.ReadFile(path)
 }
 
 // named reports whether there is a file to follow.
@@ -50,7 +59,7 @@ func (f *fileFlags) load(streams Streams) (followed, error) {
 	case len(f.paths) == 0:
 		return followed{Config: &config.Config{}}, nil
 	}
-	loaded, err := config.Load(f.paths, os.LookupEnv, os.ReadFile)
+	loaded, err := config.Load(f.paths, os.LookupEnv, f.readFile)
 	if err != nil {
 		return followed{}, usageError{err}
 	}
@@ -88,7 +97,7 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 		if path == name {
 			return imported.YAML, nil
 		}
-		return os.ReadFile(path)
+		return f.readFile(path)
 	})
 	if err != nil {
 		return followed{}, usageErrorf("%s: what it became cannot be followed: %w", strings.Join(paths, ", "), err)

@@ -30,18 +30,24 @@ func (c *command) reach(upstream asking, certDir string) wireOptions {
 // finder finds what flags and file ask to mirror: repositories with resource tags, where
 // they are searched, and the mirrors of the file.
 func (c *command) finder(w *wiring, some only) *part {
+	file := c.settled.file.Config
+	return &part{of: c.finders(w, some, c.scopes(), file), only: some, file: file}
+}
+
+// finders find the repositories with resource tags in some scopes, and the mirrors of a file.
+func (c *command) finders(w *wiring, some only, scopes []config.Scope, file *config.Config) finders {
 	var all finders
 	var searches ecr.Finders
-	for _, s := range c.scopes() {
+	for _, s := range scopes {
 		searches = append(searches, w.search(c, s))
 	}
 	if len(searches) > 0 {
 		all = append(all, searches)
 	}
-	if file := c.settled.file.Config; len(file.Rules)+len(file.Patterns) > 0 {
+	if len(file.Rules)+len(file.Patterns) > 0 {
 		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
 	}
-	return &part{of: all, only: some, file: c.settled.file.Config}
+	return all
 }
 
 // scopes are the parts of ECR that are searched: what the flags say, and for what they

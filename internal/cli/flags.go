@@ -44,6 +44,7 @@ type runFlags struct {
 	maxDuration   time.Duration
 	limits        limitFlags
 
+	goesOn  bool                   // as a daemon does
 	changed func(name string) bool // whether the command line or the environment says something
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -72,94 +73,49 @@ func newMetrics(o metrics.Options) *metrics.Metrics {
 	return metrics.New(o)
 }
 
-// meter measures one run and leaves its numbers where the flags say. A nil meter measures
-// nothing.
+// hearsRegistries is who hears of requests to registries, nil for nobody.
+func hearsRegistries(m *metrics.Metrics) transport.Observer {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+// hearsAWS is who hears of requests to AWS, nil for nobody.
+func hearsAWS(m *metrics.Metrics) ecr.Observer {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+// meter leaves metrics where the flags say. A nil meter leaves nothing.
 type meter struct {
 	flags   *metricsFlags
 	metrics *metrics.Metrics
 	gateway *metrics.Pushgateway
-	partial bool // the run looks at some of the mirrors alone
-	told    bool // of a report
-	began   time.Time
-	log     *zap.Logger
+	command *command
 }
 
 // meter returns nil where nobody wants metrics, and for a dry run, whose numbers would
 // replace those of the last run.
-func (f *metricsFlags) meter(c *command, partial bool) (*meter, error) {
+func (f *metricsFlags) meter(c *command) (*meter, error) {
 	gateway, err := f.gateway()
 	if err != nil || !f.wanted() || c.run.dryRun {
 		return nil, err
 	}
-	m := &meter{flags: f, metrics: newMetrics(metrics.Options{}), gateway: gateway, partial: partial, began: c.began, log: c.log}
-	m.metrics.Loaded(c.began)
-	return m, nil
-}
-
-// hearsRegistries is who hears of requests to registries, nil for nobody.
-func (m *meter) hearsRegistries() transport.Observer {
-	if m == nil {
-		return nil
-	}
-	return m.metrics
-}
-
-// hearsAWS is who hears of requests to AWS, nil for nobody.
-func (m *meter) hearsAWS() ecr.Observer {
-	if m == nil {
-		return nil
-	}
-	return m.metrics
-}
-
-// observe takes in what the run did.
-func (m *meter) observe(ctx context.Context, r report.Report) {
-	if m == nil {
-		return
-	}
-	m.recall(ctx)
-	m.metrics.Observe(r, m.began, time.Now())
-	m.told = true
-}
-
-// recall reads what the last run left, so that a mirror that fails now keeps the time of
-// its last success.
-func (m *meter) recall(ctx context.Context) {
-	if m.flags.textfile != "" {
-		m.remember(metrics.EarlierText(m.flags.textfile))
-	}
-	if m.gateway != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pushTime)
-		defer cancel()
-		m.remember(m.gateway.Earlier(ctx))
-	}
-	if m.partial {
-		m.metrics.Memory().Keep()
-	}
-}
-
-func (m *meter) remember(earlier []metrics.Mirror, err error) {
-	if err != nil {
-		m.log.Warn("the metrics lack what is known of earlier runs", zap.Error(err))
-	}
-	m.metrics.Memory().Remember(earlier)
+	return &meter{flags: f, metrics: newMetrics(metrics.Options{}), gateway: gateway, command: c}, nil
 }
 
 // pushTime bounds what is done with metrics. It has to fit into what is left between
 // SIGTERM and SIGKILL.
 const pushTime = 10 * time.Second
 
-// end leaves the numbers of the run, also of one that came to no report or was
-// interrupted. That this is not possible is no failure of the run.
-func (m *meter) end(ctx context.Context, c *command) {
+// leave leaves the numbers as they are now, also where ctx has ended. That this is not
+// possible is no failure of the run.
+func (m *meter) leave(ctx context.Context) {
 	if m == nil {
 		return
-	}
-	if !m.told {
-		_, interrupted := errors.AsType[*interrupt](context.Cause(ctx))
-		m.partial = true // it looked at no mirror at all
-		m.recall(ctx)
-		m.metrics.Broken(interrupted, m.began, time.Now())
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pushTime)
 	defer cancel()
@@ -169,17 +125,108 @@ func (m *meter) end(ctx context.Context, c *command) {
 	if m.flags.textfile != "" {
 		m.warn(m.metrics.WriteTextfile(m.flags.textfile))
 	}
-	c.progress.Close() // what is drawn there would spoil the lines
+	m.command.progress.Close() // what is drawn there would spoil the lines
 	if m.flags.emf {
-		m.warn(m.metrics.WriteEMF(c.streams.Err, time.Now()))
+		m.warn(m.metrics.WriteEMF(m.command.streams.Err, time.Now()))
 	}
 	if m.flags.print {
-		m.warn(m.metrics.WriteText(c.streams.Err))
+		m.warn(m.metrics.WriteText(m.command.streams.Err))
 	}
 }
 
 func (m *meter) warn(err error) {
 	if err != nil {
-		m.log.Warn("the metrics of this run are lost", zap.Error(err))
+		m.command.log.Warn("the metrics of this run are lost", zap.Error(err))
 	}
+}
+
+// measured is the only run of a process.
+type measured struct {
+	*meter
+	partial bool // the run looks at some of the mirrors alone
+	told    bool // of a report
+	began   time.Time
+}
+
+// observe takes in what the run did.
+func (m *measured) observe(ctx context.Context, r report.Report) {
+	if m.meter == nil {
+		return
+	}
+	m.recall(ctx)
+	m.metrics.Observe(r, m.began, time.Now())
+	m.told = true
+}
+
+// end leaves the numbers of the run, also of one that came to no report or was
+// interrupted.
+func (m *measured) end(ctx context.Context) {
+	if m.meter == nil {
+		return
+	}
+	if !m.told {
+		m.partial = true // it looked at no mirror at all
+		m.recall(ctx)
+		m.metrics.Broken(wasInterrupted(ctx), m.began, time.Now())
+	}
+	m.leave(ctx)
+}
+
+// recall reads what the last run left, so that a mirror that fails now keeps the time of
+// its last success.
+func (m *measured) recall(ctx context.Context) {
+	memory := m.metrics.Memory()
+	memory.Loaded(m.began)
+	if m.flags.textfile != "" {
+		m.remember(metrics.EarlierText(m.flags.textfile))
+	}
+	if m.gateway != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pushTime)
+		defer cancel()
+		m.remember(m.gateway.Earlier(ctx))
+	}
+	if m.partial {
+		memory.Keep()
+	}
+}
+
+func (m *measured) remember(earlier []metrics.Mirror, err error) {
+	if err != nil {
+		m.command.log.Warn("the metrics lack what is known of earlier runs", zap.Error(err))
+	}
+	m.metrics.Memory().Remember(earlier)
+}
+
+// wasInterrupted reports whether a signal ended ctx.
+func wasInterrupted(ctx context.Context) bool {
+	_, interrupted := errors.AsType[*interrupt](context.Cause(ctx))
+	return interrupted
+}
+
+// boardState is the board of a daemon as metrics read it.
+type boardState struct{ board *status.Board }
+
+// Mirrors implements metrics.State.
+func (s boardState) Mirrors() []metrics.Mirror {
+	var all []metrics.Mirror
+	for _, m := range s.board.Snapshot(time.Now()).Mirrors {
+		all = append(all, metrics.Mirror{
+			Name: m.Name, LastRun: value(m.LastRun), LastSuccess: value(m.LastSuccess), BehindSince: value(m.BehindSince),
+			FailedRuns: m.FailedRunsInARow, Tags: m.Tags,
+		})
+	}
+	return all
+}
+
+// Config implements metrics.State.
+func (s boardState) Config() metrics.Config {
+	config := s.board.Snapshot(time.Now()).Config
+	return metrics.Config{Loaded: config.Loaded, Rejected: config.Error != ""}
+}
+
+func value(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
 }

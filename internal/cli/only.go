@@ -53,6 +53,8 @@ type part struct {
 	only only
 	file *config.Config
 	out  []discover.Mirror // what Find has left out
+
+	evenNone bool // that nothing is left is no error: another time something may be
 }
 
 func (p *part) Find(ctx context.Context) ([]discover.Finding, error) {
@@ -69,7 +71,7 @@ func (p *part) Find(ctx context.Context) ([]discover.Finding, error) {
 		}
 		left = append(left, f)
 	}
-	if len(left) == 0 {
+	if len(left) == 0 && !p.evenNone {
 		return nil, usageErrorf("--only %s leaves none of the %d mirrors", p.only.text, len(found))
 	}
 	return left, nil

@@ -44,7 +44,7 @@ func (s *stage) measured(ts *testscript.TestScript, _ bool, args []string) {
 		state := map[report.Status]string{report.StatusInSync: "in_sync", report.StatusCopied: "copied", report.StatusUpdated: "copied", report.StatusFailed: "failed", report.StatusBlocked: "blocked"}[row.Status]
 		for _, each := range []string{"wanted", "in_sync", "copied", "failed", "blocked"} {
 			counts := each == state || each == "wanted" || each == "in_sync" && state == "copied"
-			want[fmt.Sprintf("mirror_tags{mirror=%q,state=%q}", row.Mirror, each)] += map[bool]float64{true: 1}[counts]
+			want[fmt.Sprintf("mirror_tags{mirror=%q,state=%q}", row.Destination, each)] += map[bool]float64{true: 1}[counts]
 		}
 	}
 	for _, e := range s.upstream.registry.Journal() {

@@ -78,6 +78,7 @@ type stage struct {
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
 	pushed   *pushgateway.Gateway
+	daemon   *background
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -178,6 +179,13 @@ func (s *stage) commands() map[string]command {
 		"pushgateway":   s.pushgateway,
 		"pushed":        s.pushedTo,
 		"measured":      s.measured,
+		"start":         s.start,
+		"shows":         s.shows,
+		"logs":          s.logs,
+		"signal":        s.signal,
+		"ended":         s.ended,
+		"copying":       s.copying,
+		"covers":        s.covers,
 	}
 }
 

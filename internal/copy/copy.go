@@ -41,10 +41,19 @@ type Options struct {
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Stop             func() error  // not nil once nothing new is to begin, though what is under way goes on; nil means never
 	Seen             Seen
 	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
+}
+
+// Stopped says why nothing new is to begin, nil where it may.
+func (o Options) Stopped() error {
+	if o.Stop == nil {
+		return nil
+	}
+	return o.Stop()
 }
 
 // Seen is what planning has seen of the destinations, so that it need not be asked again.
@@ -153,6 +162,9 @@ func (c *Copier) Close() error {
 // The largest images begin first. Unless their number is given, the next one begins when
 // few blobs are waiting for their turn.
 //
+// Once Stop says so, nothing new begins either: what has not begun is Pending, and what has
+// goes on for as long as ctx.
+//
 // Where errors are limited, those that the plan brings along count. What is under way
 // when the limit is reached is finished; the rest is Pending.
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
@@ -210,6 +222,9 @@ func (c *Copier) begin(ctx context.Context) (begun func()) {
 func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Result {
 	if ctx.Err() != nil {
 		return pending(ctx, a)
+	}
+	if err := c.opts.Stopped(); err != nil {
+		return plan.Result{Action: a, Status: plan.Pending, Reason: "not begun: " + err.Error(), Err: err}
 	}
 	if failed := c.failed.Load(); c.opts.MaxErrors > 0 && failed >= int64(c.opts.MaxErrors) {
 		return plan.Result{Action: a, Status: plan.Pending, Reason: fmt.Sprintf("not begun: %d failed, and the run ends at %d", failed, c.opts.MaxErrors)}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
 
 // namespace begins the name of every metric.
@@ -46,7 +47,6 @@ type Metrics struct {
 	written   prometheus.Counter
 
 	requests
-	reloads
 }
 
 // New returns metrics in which nothing has happened.
@@ -70,7 +70,6 @@ func New(o Options) *Metrics {
 		}),
 		written:  bytes.WithLabelValues("written"),
 		requests: newRequests(bytes.WithLabelValues("read")),
-		reloads:  newReloads(),
 	}
 	for _, outcome := range outcomes() {
 		m.runs.WithLabelValues(string(outcome)) // a counter that is not there cannot be seen to rise
@@ -79,9 +78,8 @@ func New(o Options) *Metrics {
 		m.memory = &Memory{}
 		o.State = m.memory
 	}
-	m.registry.MustRegister(bytes, m.runs, m.durations, buildInfo(o), &mirrors{state: o.State, now: o.Now})
+	m.registry.MustRegister(bytes, m.runs, m.durations, buildInfo(o), &mirrors{state: o.State, now: o.Now}, configuration{o.State})
 	m.registry.MustRegister(m.requests.collectors()...)
-	m.registry.MustRegister(m.reloads.collectors()...)
 	if o.Runtime {
 		m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
@@ -106,30 +104,8 @@ func (m *Metrics) Handler() http.Handler {
 // Gatherer is where the metrics are read from.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Outcome is how a run ended.
-type Outcome string
-
-// The outcomes.
-const (
-	OK          Outcome = "ok"
-	Partial     Outcome = "partial"     // some rows failed, are blocked, or were not reached
-	Failed      Outcome = "failed"      // nothing was done
-	Interrupted Outcome = "interrupted" // by a signal
-)
-
-func outcomes() []Outcome { return []Outcome{OK, Partial, Failed, Interrupted} }
-
-// OutcomeOf says how the run of a report ended.
-func OutcomeOf(r report.Report) Outcome {
-	switch o := r.Outcome(); {
-	case o.Interrupted:
-		return Interrupted
-	case o.AllFailed:
-		return Failed
-	case o.AnyFailed, o.AnyBlocked, o.Pending:
-		return Partial
-	}
-	return OK
+func outcomes() []status.Outcome {
+	return []status.Outcome{status.OK, status.Partial, status.Failed, status.Interrupted}
 }
 
 // Observe counts a run that ended with a report. A dry run is none, and neither is a
@@ -138,7 +114,7 @@ func (m *Metrics) Observe(r report.Report, began, ended time.Time) {
 	if r.Kind != report.KindSync {
 		return
 	}
-	m.ended(OutcomeOf(r), began, ended)
+	m.ended(status.OutcomeOf(r), began, ended)
 	m.written.Add(float64(r.Totals.Bytes))
 	if m.memory != nil {
 		m.memory.Observe(r, began)
@@ -148,14 +124,14 @@ func (m *Metrics) Observe(r report.Report, began, ended time.Time) {
 // Broken counts a run that ended without a report: nothing could be found out.
 // interrupted says that a signal ended it.
 func (m *Metrics) Broken(interrupted bool, began, ended time.Time) {
-	outcome := Failed
+	outcome := status.Failed
 	if interrupted {
-		outcome = Interrupted
+		outcome = status.Interrupted
 	}
 	m.ended(outcome, began, ended)
 }
 
-func (m *Metrics) ended(outcome Outcome, began, ended time.Time) {
+func (m *Metrics) ended(outcome status.Outcome, began, ended time.Time) {
 	m.runs.WithLabelValues(string(outcome)).Inc()
 	m.durations.Observe(ended.Sub(began).Seconds())
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
 
 var noon = time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
@@ -84,7 +85,7 @@ func everything() *metrics.Metrics {
 	m.Answered("docker.io", "manifest_read", 200, http.Header{"Ratelimit-Limit": {"100;w=21600"}, "Ratelimit-Remaining": {"76;w=21600"}})
 	m.Throttled("docker.io")
 	m.TokenExpires("ecr", noon)
-	m.Loaded(noon)
+	m.Memory().Loaded(noon)
 	return m
 }
 
@@ -150,19 +151,19 @@ func TestOutcomes(t *testing.T) {
 		name string
 		run  report.Run
 		rows []row
-		want metrics.Outcome
+		want status.Outcome
 	}{
-		{"nothing to do", report.Run{}, nil, metrics.OK},
-		{"all done", report.Run{}, []row{good}, metrics.OK},
-		{"one failed", report.Run{}, []row{good, bad}, metrics.Partial},
-		{"one blocked", report.Run{}, []row{good, blocked}, metrics.Partial},
-		{"one not reached", report.Run{BudgetUsedUp: true}, []row{good, pending}, metrics.Partial},
-		{"all failed", report.Run{}, []row{bad, bad}, metrics.Failed},
-		{"interrupted", report.Run{Interrupted: true}, []row{good, bad, pending}, metrics.Interrupted},
+		{"nothing to do", report.Run{}, nil, status.OK},
+		{"all done", report.Run{}, []row{good}, status.OK},
+		{"one failed", report.Run{}, []row{good, bad}, status.Partial},
+		{"one blocked", report.Run{}, []row{good, blocked}, status.Partial},
+		{"one not reached", report.Run{BudgetUsedUp: true}, []row{good, pending}, status.Partial},
+		{"all failed", report.Run{}, []row{bad, bad}, status.Failed},
+		{"interrupted", report.Run{Interrupted: true}, []row{good, bad, pending}, status.Interrupted},
 	} {
 		m := metrics.New(metrics.Options{})
 		m.Observe(ran(test.run, test.rows...), noon, noon)
-		for _, outcome := range []metrics.Outcome{metrics.OK, metrics.Partial, metrics.Failed, metrics.Interrupted} {
+		for _, outcome := range []status.Outcome{status.OK, status.Partial, status.Failed, status.Interrupted} {
 			want := "0"
 			if outcome == test.want {
 				want = "1"
@@ -184,20 +185,24 @@ func TestDryRunsDoNotCount(t *testing.T) {
 }
 
 // state is a State of a test's own.
-type state []metrics.Mirror
+type state struct {
+	mirrors []metrics.Mirror
+	config  metrics.Config
+}
 
-func (s state) Mirrors() []metrics.Mirror { return s }
+func (s state) Mirrors() []metrics.Mirror { return s.mirrors }
+func (s state) Config() metrics.Config    { return s.config }
 
 // However many mirrors there are, there are no more than a thousand and one series of a
 // metric, and nothing that is wrong with one of the rest is hidden.
 func TestMirrorsAreBounded(t *testing.T) {
-	var many state
+	var many []metrics.Mirror
 	for i := range 1200 {
-		many = append(many, metrics.Mirror{Name: fmt.Sprintf("m%04d", i), LastRun: noon, LastSuccess: noon, Tags: metrics.Tags{Wanted: 2}})
+		many = append(many, metrics.Mirror{Name: fmt.Sprintf("m%04d", i), LastRun: noon, LastSuccess: noon, Tags: status.Tags{Wanted: 2}})
 	}
 	many[1100].BehindSince, many[1100].FailedRuns, many[1100].LastSuccess = noon.Add(-time.Hour), 4, noon.Add(-2*time.Hour)
-	many = append(many, metrics.Mirror{Name: "other", LastRun: noon, LastSuccess: noon, Tags: metrics.Tags{Wanted: 5}})
-	m := metrics.New(metrics.Options{State: many, Now: at(noon)})
+	many = append(many, metrics.Mirror{Name: "other", LastRun: noon, LastSuccess: noon, Tags: status.Tags{Wanted: 5}})
+	m := metrics.New(metrics.Options{State: state{mirrors: many}, Now: at(noon)})
 	if n := len(lines(t, m, "mirror_behind_seconds")); n != 1001 {
 		t.Errorf("%d series", n)
 	}
@@ -210,13 +215,13 @@ func TestMirrorsAreBounded(t *testing.T) {
 
 // Names that no label may have, or that two mirrors have, break no scrape.
 func TestAwkwardNames(t *testing.T) {
-	m := metrics.New(metrics.Options{Now: at(noon), State: state{
-		{Name: "twice", LastRun: noon, Tags: metrics.Tags{Wanted: 1}},
+	m := metrics.New(metrics.Options{Now: at(noon), State: state{mirrors: []metrics.Mirror{
+		{Name: "twice", LastRun: noon, Tags: status.Tags{Wanted: 1}},
 		{Name: "bad\xffname", LastRun: noon},
 		{Name: "never looked at"},
-		{Name: "twice", LastRun: noon, Tags: metrics.Tags{Wanted: 2}},
+		{Name: "twice", LastRun: noon, Tags: status.Tags{Wanted: 2}},
 		{Name: "quo\"ted\nline", LastRun: noon.Add(time.Hour), BehindSince: noon.Add(time.Hour)}, // a clock that went back
-	}})
+	}}})
 	expect(t, m, "mirror_behind", `mirror_behind_seconds{mirror="bad�name"} 0`, `mirror_behind_seconds{mirror="quo\"ted\nline"} 0`, `mirror_behind_seconds{mirror="twice"} 0`)
 	expect(t, m, `mirror_tags{mirror="twice",state="wanted"}`, `mirror_tags{mirror="twice",state="wanted"} 3`)
 }
@@ -256,10 +261,11 @@ func TestHostsAreBounded(t *testing.T) {
 	expect(t, m, `requests_total{class="2xx",host="other"`, `requests_total{class="2xx",host="other",operation="ping"} 300`)
 }
 
-func TestReloads(t *testing.T) {
-	m := metrics.New(metrics.Options{})
-	m.Loaded(noon)
-	m.NotLoaded()
-	expect(t, m, "config_last_reload_successful", "config_last_reload_successful 0")
-	expect(t, m, "config_last_reload_success_t", fmt.Sprintf("config_last_reload_success_timestamp_seconds %g", float64(noon.Unix())))
+func TestConfiguration(t *testing.T) {
+	expect(t, metrics.New(metrics.Options{}), "config_") // nobody says anything of it
+	for _, rejected := range []bool{false, true} {
+		m := metrics.New(metrics.Options{State: state{config: metrics.Config{Loaded: noon, Rejected: rejected}}})
+		want := map[bool]string{false: "1", true: "0"}[rejected]
+		expect(t, m, "config_", fmt.Sprintf("config_last_reload_success_timestamp_seconds %g", float64(noon.Unix())), "config_last_reload_successful "+want)
+	}
 }

@@ -112,33 +112,3 @@ func (h *hosts) label(host string) string {
 	h.seen[host] = true
 	return host
 }
-
-// reloads says whether the configuration that is followed is the one that was written.
-type reloads struct {
-	successful prometheus.Gauge
-	at         prometheus.Gauge
-}
-
-func newReloads() reloads {
-	return reloads{
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "config_last_reload_successful", Help: "Whether the configuration could be read when it was last looked at: 1, or 0 where an older one is followed.",
-		}),
-		at: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "config_last_reload_success_timestamp_seconds", Help: "When the configuration that is followed was read.",
-		}),
-	}
-}
-
-func (r *reloads) collectors() []prometheus.Collector {
-	return []prometheus.Collector{r.successful, r.at}
-}
-
-// Loaded notes that the configuration was read.
-func (r *reloads) Loaded(at time.Time) {
-	r.successful.Set(1)
-	r.at.Set(seconds(at))
-}
-
-// NotLoaded notes that a new configuration could not be read, and the old one holds.
-func (r *reloads) NotLoaded() { r.successful.Set(0) }

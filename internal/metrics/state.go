@@ -1,83 +1,37 @@
 package metrics
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
 
 // State says how mirrors stand. It is asked whenever metrics are collected, possibly from
 // several goroutines at once.
 type State interface {
 	Mirrors() []Mirror
+	Config() Config
+}
+
+// Config says which configuration is followed.
+type Config struct {
+	Loaded   time.Time // when it was read; zero: nobody says
+	Rejected bool      // a newer one could not be read
 }
 
 // Mirror is how one mirror stands.
 type Mirror struct {
-	Name        string    // see NameOf
-	LastRun     time.Time // when the last run began that looked at it; zero: none did
-	LastSuccess time.Time // when the last one began that left nothing undone; zero: none is known
-	BehindSince time.Time // since when a difference from upstream is known; zero: there is none
-	FailedRuns  int       // in a row, the last one among them
-	Tags        Tags      // as the last run left them
-}
-
-// Tags counts a mirror's destination tags.
-type Tags struct {
-	Wanted  int // by the mirror's rules
-	InSync  int // what the last run copied among them
-	Copied  int // by the last run
-	Blocked int // a mirror whose tags could not be told counts as one
-	Failed  int // likewise
-	NotDone int // the last run ended before their turn
-}
-
-// Done reports whether nothing is left to do.
-func (t Tags) Done() bool { return t.Blocked+t.Failed+t.NotDone == 0 }
-
-// NameOf is what metrics call the mirror of a row: its name, or, where resource tags
-// describe it, its destination repository.
-func NameOf(row report.Row) string { return cmp.Or(row.Mirror, row.Destination, row.Origin) }
-
-// TagsOf counts the tags of a report's mirrors, by their names.
-func TagsOf(r report.Report) map[string]Tags {
-	counted := make(map[string]Tags)
-	for _, row := range r.Rows.All() {
-		name := NameOf(row)
-		tags := counted[name]
-		tags.add(row)
-		counted[name] = tags
-	}
-	return counted
-}
-
-func (t *Tags) add(row report.Row) {
-	wanted := row.Tag != "" && row.Verb != plan.Prune
-	switch row.Status {
-	case report.StatusInSync, report.StatusPresent:
-		t.InSync++
-	case report.StatusCopied, report.StatusUpdated:
-		t.InSync++
-		t.Copied++
-	case report.StatusBlocked:
-		t.Blocked++
-	case report.StatusFailed:
-		t.Failed++
-	case report.StatusNotDone:
-		t.NotDone++
-	case report.StatusStale:
-		wanted = false
-	default: // drifted, which the rule says to leave alone; pruned; the others are not of a run
-	}
-	if wanted {
-		t.Wanted++
-	}
+	Name        string      // see NameOf
+	LastRun     time.Time   // when the last run began that looked at it; zero: none did
+	LastSuccess time.Time   // when the last one began that left nothing undone; zero: none is known
+	BehindSince time.Time   // since when a difference from upstream is known; zero: there is none
+	FailedRuns  int         // in a row, the last one among them
+	Tags        status.Tags // as the last run left them
 }
 
 // Memory is a State made of the reports of runs. The zero Memory knows nothing; it is
@@ -86,6 +40,21 @@ type Memory struct {
 	mu      sync.Mutex
 	mirrors map[string]Mirror
 	earlier map[string]Mirror // of which no run has told yet
+	config  Config
+}
+
+// Loaded says when the configuration was read.
+func (k *Memory) Loaded(at time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.config = Config{Loaded: at}
+}
+
+// Config is which configuration is followed.
+func (k *Memory) Config() Config {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.config
 }
 
 // Observe takes in what a run did that began then. Mirrors that were no part of it stay
@@ -96,25 +65,25 @@ func (k *Memory) Observe(r report.Report, began time.Time) {
 	if k.mirrors == nil {
 		k.mirrors = make(map[string]Mirror)
 	}
-	for name, tags := range TagsOf(r) {
+	for name, counted := range status.Count(r) {
 		m, known := k.mirrors[name]
 		if !known {
 			m = k.earlier[name]
 		}
 		m.Name = name
-		m.after(tags, began)
+		m.after(counted, began)
 		k.mirrors[name] = m
 	}
 }
 
-// after is the mirror once a run has left its tags so.
-func (m *Mirror) after(tags Tags, began time.Time) {
-	m.Tags, m.LastRun = tags, began
+// after is the mirror once a run that began then has left its tags so.
+func (m *Mirror) after(c *status.Counted, began time.Time) {
+	m.Tags, m.LastRun = c.Tags, began
 	switch {
-	case tags.Done():
+	case c.InSync():
 		m.LastSuccess, m.BehindSince, m.FailedRuns = began, time.Time{}, 0
 		return
-	case tags.Failed+tags.Blocked > 0:
+	case c.Tags.Failed+c.Tags.Blocked > 0:
 		m.FailedRuns++
 	}
 	if m.BehindSince.IsZero() {

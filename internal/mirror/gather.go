@@ -135,6 +135,7 @@ func (r *Runner) upstream(ctx context.Context, m *discover.Mirror, pick selectio
 		return w
 	}
 	defer heads.Release(1)
+	defer r.step()
 	desc, err := r.Places.Source(plan.Action{Mirror: m, From: from}).Resolve(ctx, from)
 	switch {
 	case err != nil:
@@ -283,6 +284,7 @@ func (r *Runner) refine(ctx context.Context, p *plan.Plan) {
 
 // inspect judges and measures one action.
 func (r *Runner) inspect(ctx context.Context, a plan.Action) plan.Action {
+	defer r.step()
 	if r.Judge != nil {
 		if err := r.Judge.Allow(ctx, a.From); err != nil {
 			return a.Stop(err)

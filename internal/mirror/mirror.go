@@ -35,7 +35,7 @@ type Judge interface {
 	Allow(ctx context.Context, r ref.Reference) error
 }
 
-// Runner carries out one run. All fields but Platforms, Create, Gate, Judge, Pruning and Log are
+// Runner carries out one run. All fields but Platforms, Create, Gate, Judge, Pruning, Beat and Log are
 // required; Judge only for planning.
 type Runner struct {
 	Finder Finder
@@ -60,6 +60,10 @@ type Runner struct {
 	Recheck bool
 
 	Pruning Pruning
+
+	// Beat, where it is given, is called whenever planning or removing has got a step
+	// further, from many goroutines. What copying does, Copy.Events tells.
+	Beat func()
 
 	Log *zap.Logger
 
@@ -145,6 +149,7 @@ func (r *Runner) selectTags(ctx context.Context, mirrors []*discover.Mirror) []s
 }
 
 func (r *Runner) selectOne(ctx context.Context, m *discover.Mirror) selected {
+	defer r.step()
 	s := selected{mirror: m}
 	selector, err := selection.Compile(m.Rules)
 	if err != nil {
@@ -323,6 +328,13 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	r.remove(ctx, results)
 	r.free(ctx, results)
 	return results, err
+}
+
+// step tells whoever watches that something got done.
+func (r *Runner) step() {
+	if r.Beat != nil {
+		r.Beat()
+	}
 }
 
 // ManifestsRead is how many manifests the run has read from upstream: zero where
