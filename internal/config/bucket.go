@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,8 +38,8 @@ func (b Bucket) MaxAge() time.Duration {
 func isBucket(s string) bool { return strings.HasPrefix(s, "s3:") || strings.HasPrefix(s, "r2:") }
 
 var (
-	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
-	storageClass = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
+	bucketName   = pattern(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
+	storageClass = pattern(`^[A-Z][A-Z0-9_]{0,63}$`)
 )
 
 // bucketGrammarOf is the part of grammarOf that is about buckets.
@@ -119,6 +118,9 @@ func (c *compiler) buckets() {
 func (c *compiler) identity(r Registry, path string) {
 	if r.TLS != (TLS{}) {
 		c.reader.fail(path+".tls", "buckets are reached as the AWS SDK does it", "AWS_CA_BUNDLE in the environment for authorities of one's own, and http:// in s3.endpoint for none")
+	}
+	if len(r.Paths) > 0 {
+		c.reader.fail(path+".paths", "one access key writes to the whole bucket", "credentials")
 	}
 	switch {
 	case r.Credentials == nil:
