@@ -46,9 +46,11 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	if run.goesOn {
 		c.progress = logOnly{Writer: streams.Err}
 	}
-	debug := run.debug || s.file.settings.Debug
-	c.log = newLogger(c.progress, run.logFormat, debug)
-	foldLogrus(c.log, debug)
+	s.log.color = !s.log.json && coloured(streams.Err)
+	if c.log, err = s.log.open(c.progress); err != nil {
+		return nil, err
+	}
+	foldLogrus(c.log)
 	return c, nil
 }
 

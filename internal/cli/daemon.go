@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/daemon"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/progress"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
@@ -38,7 +40,7 @@ func (f *daemonFlags) register(flags *pflag.FlagSet, interval time.Duration) {
 	flags.DurationVar(&f.interval, "interval", interval, usage)
 	flags.DurationVar(&f.jitter, "jitter", 0, "as a daemon: begin up to this `DURATION` later each time, at random, so that many daemons do not ask at once")
 	flags.IntVar(&f.maxFailedRuns, "max-failed-runs", 0, "as a daemon: end the program once `N` runs in a row have failed (0: go on)")
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "as a daemon: answer /api/v1/status, /healthz and /readyz at this `ADDRESS`; an empty one is for nobody")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "as a daemon: answer /api/v1/status, /metrics, /healthz and /readyz at this `ADDRESS`; an empty one is for nobody")
 	flags.DurationVar(&f.grace, "grace", 20*time.Second, "as a daemon: after SIGTERM, what is under way may take this `DURATION`")
 	flags.BoolVar(&f.pprof, "pprof", false, "as a daemon: answer /debug/pprof/, too")
 	flags.BoolVar(&f.printReports, "print-reports", false, "as a daemon: write the report of every run to stdout, one after the other")
@@ -104,6 +106,9 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	if err := flags.daemon.check(&flags.run); err != nil {
 		return err
 	}
+	if flags.copying.metrics.wanted() {
+		return usageErrorf("--metrics-pushgateway, --metrics-textfile, --metrics-emf and --metrics-print are for runs that end: a daemon has /metrics at --listen")
+	}
 	upstream, err := flags.source.asking(streams, "docker.io")
 	if err != nil {
 		return err
@@ -114,9 +119,10 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	}
 	clock := daemon.SystemClock()
 	board, pulse := status.NewBoard(clock.Now()), daemon.NewPulse(clock)
+	gauges := newMetrics(metrics.Options{State: boardState{board}, Runtime: true})
 	ctx := cmd.Context()
 	if flags.daemon.listen != "" {
-		server, err := listen(ctx, flags.daemon, daemon.ServerOptions{Board: board, Pulse: pulse, Clock: clock, Pprof: flags.daemon.pprof, Log: c.log})
+		server, err := listen(ctx, flags.daemon, daemon.ServerOptions{Board: board, Pulse: pulse, Clock: clock, Pprof: flags.daemon.pprof, Handlers: map[string]http.Handler{"GET /metrics": gauges.Handler()}, Log: c.log})
 		if err != nil {
 			return err
 		}
@@ -126,7 +132,7 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	defer stop()
 	l := &loader{
 		command: c, flags: flags, upstream: upstream, some: some, first: true,
-		files: &files, watcher: watcher, board: board, pulse: pulse,
+		files: &files, watcher: watcher, board: board, pulse: pulse, metrics: gauges,
 	}
 	err = daemon.New(daemon.Options{
 		Load:          l.load,
@@ -213,6 +219,7 @@ type loader struct {
 	watcher  *daemon.Watcher
 	board    *status.Board
 	pulse    *daemon.Pulse
+	metrics  *metrics.Metrics
 }
 
 // load reads the files again and opens what they need.
@@ -233,12 +240,14 @@ func (l *loader) load(ctx context.Context) (daemon.Configuration, error) {
 	c.progress = observed{pulse: l.pulse, board: l.board, Writer: c.progress}
 	c.beat = l.pulse.Beat
 	c.planned = l.board.Planned
-	g := &generation{command: &c, some: l.some, board: l.board, print: l.flags.daemon.printReports, interval: l.interval(&c)}
+	g := &generation{command: &c, some: l.some, metrics: l.metrics, board: l.board, print: l.flags.daemon.printReports, interval: l.interval(&c)}
 	if err := g.timetable(); err != nil {
 		return nil, err
 	}
 	var err error
-	g.opened, err = c.open(ctx, l.flags.copying, c.reach(l.upstream, l.flags.source.certDir))
+	reach := c.reach(l.upstream, l.flags.source.certDir)
+	reach.metrics = l.metrics
+	g.opened, err = c.open(ctx, l.flags.copying, reach)
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,11 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/daemon"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/progress"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
 
@@ -23,6 +25,7 @@ type generation struct {
 	command  *command
 	some     subset
 	board    *status.Board
+	metrics  *metrics.Metrics
 	print    bool
 	interval time.Duration
 
@@ -106,6 +109,7 @@ func (g *generation) Run(starting, working context.Context, t daemon.Task) daemo
 	}
 	due := g.due(&c, t)
 	r, err := c.carryOut(starting, working, g.opened, due)
+	g.measure(starting, c.began, r, err)
 	if err != nil {
 		_, r.Interrupted = errors.AsType[*interrupt](context.Cause(starting))
 	} else if g.print {
@@ -114,6 +118,15 @@ func (g *generation) Run(starting, working context.Context, t daemon.Task) daemo
 		}
 	}
 	return daemon.Done{Report: r, Err: err, Found: due.found, Rested: due.rested}
+}
+
+// measure counts a run that began then.
+func (g *generation) measure(starting context.Context, began time.Time, r report.Report, err error) {
+	if err != nil {
+		g.metrics.Broken(wasInterrupted(starting), began, time.Now())
+	} else {
+		g.metrics.Observe(r, began, time.Now())
+	}
 }
 
 // due finds the mirrors whose schedules are due. Those of the file that are not are left

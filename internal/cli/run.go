@@ -52,6 +52,15 @@ func (c *command) open(ctx context.Context, copying copyFlags, opts wireOptions)
 func (c *command) mirror(ctx context.Context, copying copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
 	ctx, cancel := c.run.withBudget(ctx)
 	defer cancel()
+	m, err := copying.metrics.meter(c)
+	if err != nil {
+		return 0, err
+	}
+	one := &measured{meter: m, partial: opts.partial, began: c.began}
+	defer func() { one.end(ctx) }()
+	if m != nil {
+		opts.metrics = m.metrics
+	}
 	o, err := c.open(ctx, copying, opts)
 	if err != nil {
 		return 0, err
@@ -65,6 +74,7 @@ func (c *command) mirror(ctx context.Context, copying copyFlags, opts wireOption
 	if err != nil {
 		return 0, err
 	}
+	one.observe(ctx, r)
 	return c.conclude(r, copying.exitCode)
 }
 
@@ -120,7 +130,7 @@ func (c *command) execute(starting, working context.Context, memory *memory, run
 	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
 		if line := c.log.Check(zap.DebugLevel, "planned"); line != nil {
-			line.Write(zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
+			line.Write(zap.String("mirror", a.Mirror.Name), zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
 		}
 	}
 	planned := report.FromPlan(c.facts(starting, runner.ManifestsRead()), p)
@@ -164,9 +174,14 @@ func bytesOf(p plan.Plan) int64 {
 // events connects the copy engine with the progress display.
 func (c *command) events() copy.Events {
 	return copy.Events{
-		Started:  func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
-		Moved:    func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
-		Created:  func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
-		Finished: func(r plan.Result) { c.progress.Finished(r.Action.To.String(), string(r.Status)) },
+		Started: func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
+		Moved:   func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
+		Created: func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
+		Finished: func(r plan.Result) {
+			c.progress.Finished(r.Action.To.String(), string(r.Status))
+			if line := c.log.Check(zap.DebugLevel, "done"); line != nil {
+				line.Write(zap.String("mirror", r.Action.Mirror.Name), zap.Stringer("destination", r.Action.To), zap.String("status", string(r.Status)), zap.Duration("took", r.Duration))
+			}
+		},
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/pushgateway"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
 
@@ -76,6 +77,7 @@ type stage struct {
 	held     chan struct{}
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
+	pushed   *pushgateway.Gateway
 	daemon   *background
 }
 
@@ -175,6 +177,9 @@ func (s *stage) commands() map[string]command {
 		"template":      s.template,
 		"has":           s.has,
 		"damage":        s.damage,
+		"pushgateway":   s.pushgateway,
+		"pushed":        s.pushedTo,
+		"measured":      s.measured,
 		"start":         s.start,
 		"shows":         s.shows,
 		"logs":          s.logs,

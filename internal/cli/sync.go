@@ -58,7 +58,9 @@ With --interval it goes on, as ecr-mirror-sync daemon does.
 		if err != nil {
 			return err
 		}
-		*code, err = c.mirror(cmd.Context(), flags.copying, c.reach(upstream, flags.source.certDir),
+		reach := c.reach(upstream, flags.source.certDir)
+		reach.partial = flags.subset.only != ""
+		*code, err = c.mirror(cmd.Context(), flags.copying, reach,
 			func(_ context.Context, w *wiring) (mirror.Finder, error) { return c.finder(w, some), nil })
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/layout"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -56,6 +57,8 @@ type wireOptions struct {
 	certDir    string
 	retryTimes int
 	readOnly   bool
+	partial    bool             // whether only some of the mirrors run
+	metrics    *metrics.Metrics // hear of every request; nil means nobody does
 	log        *zap.Logger
 }
 
@@ -65,6 +68,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		Role:       ecr.Role{ARN: o.run.roleARN},
 		RegistryID: o.run.registryID,
 		UserAgent:  "ecr-mirror-sync",
+		Observer:   hearsAWS(o.metrics),
 		Log:        o.log,
 	})
 	if err != nil {
@@ -210,6 +214,7 @@ func (w *wiring) client(from auth.Provider, settings func(string) registry.Setti
 		UserAgent:   "ecr-mirror-sync/" + version,
 		RetryTimes:  w.opts.retryTimes,
 		Quota:       w.quota,
+		Observer:    hearsRegistries(w.opts.metrics),
 		Log:         w.opts.log,
 	})
 	w.close = append(w.close, c.Close)

@@ -21,7 +21,17 @@ type File struct {
 	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
 	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
 	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
+	Log              Log                 `yaml:"log" aka:"logging" doc:"What is logged, how and where. Flags go over it."`
 	Mirrors          []Mirror            `yaml:"mirrors" aka:"images,tasks" doc:"What is mirrored where."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level      string `yaml:"level" is:"logLevel" doc:"What is logged: debug, info, warn or error, and what is above." default:"info"`
+	Format     string `yaml:"format" is:"logFormat" doc:"console or json." default:"console"`
+	File       string `yaml:"file" aka:"output" is:"path" doc:"A file that lines are appended to." default:"standard error"`
+	Caller     bool   `yaml:"caller" doc:"Say of each line where in the program it is from." default:"false"`
+	TimeFormat string `yaml:"timeFormat" aka:"timeformat" is:"text" doc:"rfc3339, rfc3339nano, epoch, none, or a Go layout such as 15:04:05." default:"rfc3339"`
 }
 
 // Defaults holds what mirrors need not repeat.
@@ -143,6 +153,8 @@ type Mirror struct {
 	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
 	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
 	Prune     *Prune        `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more. Keys that are not given here are those of defaults.prune." default:"defaults.prune"`
+
+	LogLevel string `yaml:"logLevel" is:"logLevel" doc:"What is logged of this mirror: debug, info, warn or error. Requests to registries serve several mirrors and are logged by log.level alone." default:"log.level"`
 
 	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How the destination repositories at ECR come into being, and how they are to be. Keys that are not given here are those of defaults.repositories." default:"defaults.repositories"`
 }

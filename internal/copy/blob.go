@@ -122,7 +122,7 @@ func (j *job) mount(ctx context.Context, want ref.Descriptor, from mountSource) 
 	if granted {
 		return nil
 	}
-	j.copier.log.Debug("blob not mounted", zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
+	j.copier.log.Debug("blob not mounted", zap.String("mirror", j.action.Mirror.Name), zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
 		zap.Stringer("from", from.repo), zap.Error(err))
 	return j.upload(ctx, want, session)
 }
@@ -145,7 +145,7 @@ func (j *job) upload(ctx context.Context, want ref.Descriptor, session registry.
 		// Wrong bytes may be a cache's or a network's. The same again are the source's.
 		Final: func(err error) bool { return corrupt > 1 || failure.Final(err) },
 		Repeated: func(err error, pause time.Duration) {
-			j.copier.log.Warn("copying a blob again", zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
+			j.copier.log.Warn("copying a blob again", zap.String("mirror", j.action.Mirror.Name), zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
 				zap.Duration("pause", pause), zap.Error(err))
 			resting = true
 			j.copier.queue.rest()
