@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
@@ -20,6 +21,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/trust"
@@ -53,6 +55,7 @@ type wireOptions struct {
 	certDir    string
 	retryTimes int
 	readOnly   bool
+	egress     []netip.Prefix // that --allow-egress names
 	log        *zap.Logger
 }
 
@@ -80,8 +83,8 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		return nil, err
 	}
 	settings := o.settings(o.certDir)
-	sources := w.client(upstream, settings)
-	targets := w.client(destination, o.settings(""))
+	sources := w.client(upstream, settings, w.egress(o.named))
+	targets := w.client(destination, o.settings(""), w.egress(true))
 	w.upstreams, w.destinations = asked{sources, upstream}, asked{targets, destination}
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
 	w.judged = o.library(upstream, settings)
@@ -176,13 +179,14 @@ func (w *wiring) destination() (auth.Provider, error) {
 
 // client makes one side's transport. The sides do not share one, so that neither can
 // be given the other's credentials.
-func (w *wiring) client(from auth.Provider, settings func(string) registry.Settings) *transport.Client {
+func (w *wiring) client(from auth.Provider, settings func(string) registry.Settings, reach egress.Policy) *transport.Client {
 	c := transport.New(transport.Options{
 		Credentials: from,
 		Settings:    settings,
 		UserAgent:   "ecr-mirror-sync/" + version,
 		RetryTimes:  w.opts.retryTimes,
 		Quota:       w.quota,
+		Egress:      reach,
 		Log:         w.opts.log,
 	})
 	w.close = append(w.close, c.Close)

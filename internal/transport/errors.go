@@ -192,7 +192,14 @@ func final(err error) bool {
 		return dns.IsNotFound && !dns.IsTemporary
 	}
 	_, unproven := errors.AsType[*tls.CertificateVerificationError](err)
-	return unproven
+	return unproven || refusedRealm(err)
+}
+
+// refusedRealm recognizes the authentication library's refusal of a token service: it has
+// no kind of error for that.
+func refusedRealm(err error) bool {
+	said := err.Error()
+	return strings.Contains(said, "bearer realm ") || strings.Contains(said, "redirect of token request rejected")
 }
 
 // tokenError words a token service's refusal like a registry's.
