@@ -118,6 +118,7 @@ func (h *host) policy() retry.Policy {
 func (h *host) once(ctx context.Context, c call, body io.Reader, size int64) (*http.Response, error) {
 	ctx, used := withAttempt(ctx)
 	resp, err := h.send(ctx, c, body, size)
+	h.heard(ctx, c, resp, err, used)
 	if err != nil {
 		return nil, h.blamed(ctx, err, used)
 	}

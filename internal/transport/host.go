@@ -34,6 +34,7 @@ type host struct {
 	workers    *workers // for small requests
 	operations operations
 	pause      pause
+	breaker    breaker
 
 	noReferrers  atomic.Bool // the host has shown that it does not know the referrers API
 	referrersAPI firstQuestion
@@ -58,6 +59,7 @@ func newHost(name string, opts Options, granted quotas) (*host, error) {
 		workers:    newWorkers(opts.SmallRequests),
 		operations: newOperations(opts, granted),
 	}
+	h.breaker.name, h.breaker.log = name, h.log
 	h.scheme.probe = h.probeScheme
 	h.auth = &orasauth.Client{Client: h.http, Header: opts.header(), Cache: h.tokens, Credential: h.tokens.Credential}
 	return h, nil
@@ -187,6 +189,7 @@ const maxRedirects = 5
 // would turn the PUT into a GET, and a login page's 200 into a success.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
+	attemptOf(req.Context()).elsewhere = true
 	switch {
 	case first.Method != http.MethodGet && first.Method != http.MethodHead:
 		return http.ErrUseLastResponse
