@@ -445,7 +445,7 @@ func TestSlowIsNotStalled(t *testing.T) {
 		w.serve(host, store(location, func(w http.ResponseWriter, r *http.Request) {
 			for {
 				time.Sleep(stallTime - time.Second)
-				if _, err := io.CopyN(io.Discard, r.Body, 32<<10); err != nil {
+				if _, err := io.CopyN(io.Discard, r.Body, 64<<10); err != nil {
 					break
 				}
 			}

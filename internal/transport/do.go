@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	orasauth "oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
@@ -70,7 +71,10 @@ func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err er
 // beside has a worker send a call once, when one is free: there are as many as the host
 // may have small requests of all kinds under way.
 func (h *host) beside(ctx context.Context, c call, limit int64) (a answer, err error) {
-	waited := h.workers.do(ctx, func() { a, err = h.exchange(ctx, c, limit) })
+	waited := h.workers.do(ctx, func() {
+		defer failure.Contain(&err)
+		a, err = h.exchange(ctx, c, limit)
+	})
 	if waited != nil {
 		return answer{}, waited
 	}
