@@ -33,8 +33,15 @@ func TestAWriteThatIsThrottledWaits(t *testing.T) {
 func TestAClosedIdleConnection(t *testing.T) {
 	faults.Covers(t, "F28")
 	for name, ask := range map[string]func(t *testing.T, c *transport.Client) error{
-		"read":  func(t *testing.T, c *transport.Client) error { _, err := c.Manifest(t.Context(), repo.Tagged("1.0")); return err },
-		"write": func(t *testing.T, c *transport.Client) error { return put(t.Context(), t, c, "1.0") },
+		"read": func(t *testing.T, c *transport.Client) error {
+			t.Helper()
+			_, err := c.Manifest(t.Context(), repo.Tagged("1.0"))
+			return err
+		},
+		"write": func(t *testing.T, c *transport.Client) error {
+			t.Helper()
+			return put(t.Context(), t, c, "1.0")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {

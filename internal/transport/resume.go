@@ -82,7 +82,7 @@ func (r *resumed) resume(broken error) error {
 			return r.swap(body, broken)
 		}
 		if errors.Is(err, errNoRest) || registry.Final(err) {
-			return fmt.Errorf("%w; resuming it: %s", broken, redact.Error(err))
+			return fmt.Errorf("%w; resuming it: %s", broken, redact.Error(err).Error())
 		}
 	}
 	return broken

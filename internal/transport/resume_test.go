@@ -43,16 +43,16 @@ func partial(contentRange string, body []byte) http.HandlerFunc {
 	}
 }
 
-func readBlob(t *testing.T, w *world, answers ...http.HandlerFunc) ([]byte, error, *journal) {
+func readBlob(t *testing.T, w *world, answers ...http.HandlerFunc) (*journal, []byte, error) {
 	t.Helper()
 	j := w.serve(host, inTurn(answers...))
 	body, err := openBlob(t, w.client(transport.Options{Stall: stallTime}), blobDesc.Digest)
 	if err != nil {
-		return nil, err, j
+		return j, nil, err
 	}
 	defer body.Close()
 	got, err := io.ReadAll(body)
-	return got, err, j
+	return j, got, err
 }
 
 // opener reads the blob from another host.
@@ -72,7 +72,7 @@ func TestABrokenDownloadIsResumed(t *testing.T) {
 	for _, at := range []int{0, 1, len(blob) / 2, len(blob) - 1} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				got, err, j := readBlob(t, w, cut(at), ranges)
+				j, got, err := readBlob(t, w, cut(at), ranges)
 				if err != nil || !bytes.Equal(got, blob) {
 					t.Fatalf("%d bytes, %v", len(got), err)
 				}
@@ -124,7 +124,7 @@ func TestWhatIsNotTheRestIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				got, err, j := readBlob(t, w, cut(at), tt.answer)
+				j, got, err := readBlob(t, w, cut(at), tt.answer)
 				if err == nil || registry.Final(err) || len(got) != at {
 					t.Errorf("%d bytes, %v", len(got), err)
 				}
@@ -153,7 +153,7 @@ func TestResumingIsBounded(t *testing.T) {
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
 		}
-		got, err, j := readBlob(t, w, drip)
+		j, got, err := readBlob(t, w, drip)
 		if err == nil || registry.Final(err) || len(got) != len(j.all()) || len(j.all()) != 4 || time.Since(start) > 10*time.Second {
 			t.Errorf("%d bytes in %d requests, %v", len(got), len(j.all()), err)
 		}
