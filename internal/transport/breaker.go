@@ -82,6 +82,13 @@ func (b *breaker) look() (wait time.Duration, back <-chan struct{}, err error) {
 	return min(b.next.Sub(now), b.since.Add(comeback).Sub(now)), b.back, nil
 }
 
+// waited reports whether an error came of a host that is down and that is waited for.
+func (b *breaker) waited(err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.since.IsZero() && !registry.Final(err)
+}
+
 // answered notes that the host has answered, whatever it said.
 func (b *breaker) answered() {
 	b.mu.Lock()

@@ -57,14 +57,23 @@ const unread = -1
 func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err error) {
 	op := h.operations.of(c)
 	err = retry.Do(ctx, h.policy(), func(ctx context.Context) error {
-		turn, err := h.turn(ctx, op)
-		if err != nil {
-			return err
+		a, err = h.attempt(ctx, op, c, limit)
+		for err != nil && h.breaker.waited(err) && ctx.Err() == nil {
+			a, err = h.attempt(ctx, op, c, limit) // to be the one that finds out costs no attempt
 		}
-		a, err = h.beside(ctx, c, limit)
-		turn.end(err, int64(len(a.body)))
 		return err
 	})
+	return a, err
+}
+
+// attempt sends a call when it is its turn.
+func (h *host) attempt(ctx context.Context, op *operation, c call, limit int64) (answer, error) {
+	turn, err := h.turn(ctx, op)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := h.beside(ctx, c, limit)
+	turn.end(err, int64(len(a.body)))
 	return a, err
 }
 
