@@ -46,7 +46,7 @@ func TestDecidingReachesNothing(t *testing.T) {
 		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
 		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
 	}
-	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
+	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune", "internal/shard"} {
 		for _, dep := range closure(t, pkg) {
 			for _, f := range forbidden {
 				if in(dep, f) {
@@ -73,6 +73,7 @@ func TestDirectImports(t *testing.T) {
 		{"plan", []string{"ref", "failure", "discover", "selection", "provision"}},
 		{"prune", []string{"ref", "discover", "plan"}},
 		{"state", []string{"ref"}},
+		{"shard", []string{"ref"}},
 		{"retry", []string{"failure"}},
 		{"registry", []string{"ref", "failure", "provision"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "provision", "registry", "retry"}},

@@ -39,6 +39,7 @@ type Report struct {
 	DryRun       bool      `json:"dryRun"`
 	Interrupted  bool      `json:"interrupted"`
 	BudgetUsedUp bool      `json:"budgetUsedUp"`
+	Shard        string    `json:"shard"` // "i/N", "" where the run was not shared
 	Totals       Totals    `json:"totals"`
 	Rows         Rows      `json:"rows"`
 	Warnings     []string  `json:"warnings"`
@@ -128,6 +129,8 @@ type Run struct {
 	Interrupted  bool // a signal ended it
 	BudgetUsedUp bool // --max-duration ended it
 
+	Shard string // which of several processes this was, such as "0/4"; "" for the only one
+
 	// ManifestsRead counts the manifests that were read upstream, each of which a
 	// registry may count as a pull. HEADs are not among them.
 	ManifestsRead int
@@ -201,6 +204,7 @@ func assemble(kind Kind, run Run, rows Rows, warnings []string) Report {
 		DryRun:       kind == KindPlan,
 		Interrupted:  run.Interrupted,
 		BudgetUsedUp: run.BudgetUsedUp,
+		Shard:        run.Shard,
 		Totals:       total(rows, run),
 		Rows:         rows,
 		Warnings:     append([]string{}, warnings...),

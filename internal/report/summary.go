@@ -50,6 +50,9 @@ func counts(t Totals) string {
 // remarks are the lines that qualify the totals.
 func remarks(r Report) []string {
 	var lines []string
+	if r.Shard != "" {
+		lines = append(lines, "shard "+r.Shard+": other destinations are other shards'")
+	}
 	if r.DryRun {
 		lines = append(lines, "dry run: nothing was written")
 	}
