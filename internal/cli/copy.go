@@ -81,7 +81,7 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		if err != nil {
 			return err
 		}
-		opts := wireOptions{upstream: upstream, writing: writing, passwords: true, named: true, files: true, certDir: source.certDir}
+		opts := wireOptions{upstream: upstream, writing: writing, passwords: true, named: true, files: true, certDir: source.certDir, egress: c.settled.egress}
 		*code, err = c.mirror(cmd.Context(), copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
 			return what.find(ctx, w, &run)
 		})

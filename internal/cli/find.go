@@ -22,7 +22,7 @@ import (
 func (c *command) reach(upstream asking, certDir string) wireOptions {
 	fromFile := c.run.file.named()
 	return wireOptions{
-		run: c.run, shard: c.shard, file: c.settled.file.Config, upstream: upstream, certDir: certDir, log: c.log,
+		run: c.run, shard: c.shard, file: c.settled.file.Config, upstream: upstream, certDir: certDir, log: c.log, egress: c.settled.egress,
 		passwords: fromFile, named: fromFile && len(c.scopes()) == 0, files: fromFile,
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -40,6 +41,7 @@ type runFlags struct {
 	discoverWith  string
 	allowUpstream []string
 	insecure      []string
+	allowEgress   []string
 	transport     string
 	maxDuration   time.Duration
 	limits        limitFlags
@@ -66,6 +68,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.discoverWith, "discover-with", "", "read resource tags with `API` tagging or ecr (default: tagging, and ecr where that is denied)")
 	flags.StringArrayVar(&f.allowUpstream, "allow-upstream", nil, "only mirror from upstream repositories that match `PATTERN`, such as quay.io or docker.io/library/*; repeatable")
 	flags.StringArrayVar(&f.insecure, "insecure-registry", nil, "registry `HOST[:PORT]` that may speak plain HTTP or show an unknown certificate; repeatable (hosts on loopback always may)")
+	flags.StringArrayVar(&f.allowEgress, "allow-egress", nil, "private network `CIDR` that registries may lead to with redirects, token services and upload locations; repeatable")
 	flags.StringVar(&f.transport, "transport", "native", "how content moves: `native|library`; the library is containers/image's own transport, and slower")
 	flags.DurationVar(&f.maxDuration, "max-duration", 0, "end the run after this `DURATION` and list what was not done (0: no limit)")
 }
@@ -77,6 +80,7 @@ type settled struct {
 	route  ecr.Route
 	gate   mirror.Gate
 	log    logging
+	egress []netip.Prefix
 	file   followed // says nothing where no file is named
 }
 
@@ -128,7 +132,10 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 	if s.log, err = f.log.settle(f.changed, s.file); err != nil {
 		return s, err
 	}
-	s.gate.AllowUpstream, err = f.allowed(s.file.Config)
+	if s.gate.AllowUpstream, err = f.allowed(s.file.Config); err != nil {
+		return s, err
+	}
+	s.egress, err = f.egressAllowed(s.file.Config)
 	return s, err
 }
 

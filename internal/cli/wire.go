@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 
 	imagetypes "go.podman.io/image/v5/types"
@@ -21,6 +22,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
@@ -59,6 +61,7 @@ type wireOptions struct {
 	readOnly   bool
 	partial    bool             // whether only some of the mirrors run
 	metrics    *metrics.Metrics // hear of every request; nil means nobody does
+	egress     []netip.Prefix   // that --allow-egress names
 	log        *zap.Logger
 }
 
@@ -87,8 +90,8 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		return nil, err
 	}
 	settings := o.settings(o.certDir)
-	sources := w.client(upstream, settings)
-	targets := w.client(destination, o.settings(""))
+	sources := w.client(upstream, settings, w.egress(o.named))
+	targets := w.client(destination, o.settings(""), w.egress(true))
 	w.upstreams, w.destinations = asked{sources, upstream}, asked{targets, destination}
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)
 	w.judged = o.library(upstream, settings)
@@ -207,7 +210,7 @@ func (w *wiring) destination() (auth.Provider, error) {
 
 // client makes one side's transport. The sides do not share one, so that neither can
 // be given the other's credentials.
-func (w *wiring) client(from auth.Provider, settings func(string) registry.Settings) *transport.Client {
+func (w *wiring) client(from auth.Provider, settings func(string) registry.Settings, reach egress.Policy) *transport.Client {
 	c := transport.New(transport.Options{
 		Credentials: from,
 		Settings:    settings,
@@ -215,6 +218,7 @@ func (w *wiring) client(from auth.Provider, settings func(string) registry.Setti
 		RetryTimes:  w.opts.retryTimes,
 		Quota:       w.quota,
 		Observer:    hearsRegistries(w.opts.metrics),
+		Egress:      reach,
 		Log:         w.opts.log,
 	})
 	w.close = append(w.close, c.Close)

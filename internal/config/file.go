@@ -20,6 +20,7 @@ type File struct {
 	Registries       map[string]Registry `yaml:"registries" is:"place" doc:"How registries and buckets are spoken to, by host, as references write it, or by bucket: s3://BUCKET, r2://ACCOUNT/BUCKET."`
 	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
 	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
+	AllowedEgress    []string            `yaml:"allowedEgress" is:"network" doc:"Private networks that registries may lead to with redirects, token services and upload locations. The hosts of this file may be in any." default:"public addresses alone"`
 	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
 	Log              Log                 `yaml:"log" aka:"logging" doc:"What is logged, how and where. Flags go over it."`
 	Mirrors          []Mirror            `yaml:"mirrors" aka:"images,tasks" doc:"What is mirrored where."`

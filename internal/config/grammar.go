@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -97,6 +98,8 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a pattern", expected: "a path, a glob such as team/* or team/**, or regex: and an expression", check: checkRepositoryPattern}
 	case "upstreamPattern":
 		return grammar{noun: "a pattern of upstream repositories", expected: "HOST[/PATH…], with * within a segment", check: checkUpstreamPattern}
+	case "network":
+		return grammar{noun: "a network", expected: "a network such as 10.20.0.0/16 or fd12:3456::/32", check: checkNetwork}
 	case "lister":
 		return grammar{noun: "a lister", expected: "catalog, ecr, ecr-public, docker-hub or docker-hub-search", values: []string{"catalog", "ecr", "ecr-public", "docker-hub", "docker-hub-search"}}
 	case "pathPrefix":
@@ -182,6 +185,13 @@ func tagGrammarOf(is string) grammar {
 		return grammar{noun: "a resource-tag key", expected: "at most 128 of letters, digits, spaces and _ . : / = + - @", pattern: resourceTagKey}
 	}
 	return grammar{noun: "a text", expected: "a text"}
+}
+
+func checkNetwork(s string) error {
+	if _, err := netip.ParsePrefix(s); err != nil {
+		return errors.New(isNot(s, "a network"))
+	}
+	return nil
 }
 
 // checkPlace takes a registry host, a bucket, or a directory.

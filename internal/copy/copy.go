@@ -267,7 +267,7 @@ func (c *Copier) attempt(ctx context.Context, j *job) plan.Result {
 		imageCtx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, fmt.Errorf("not copied within --timeout %s", c.opts.Timeout))
 		defer cancel()
 	}
-	wrote, referrers, err := c.copyThenTag(imageCtx, j)
+	wrote, referrers, err := c.contained(imageCtx, j)
 	switch {
 	case err == nil && a.OnlyReferrers():
 		return completed(a, referrers)
@@ -316,6 +316,17 @@ func named(ctx context.Context, err error) error {
 // pending is the result of an action the run had no time for.
 func pending(ctx context.Context, a plan.Action) plan.Result {
 	return plan.Result{Action: a, Status: plan.Pending, Reason: "not done: " + context.Cause(ctx).Error(), Err: context.Cause(ctx)}
+}
+
+// contained is copyThenTag, whose panic is the image's failure and nobody else's.
+func (c *Copier) contained(ctx context.Context, j *job) (wrote bool, referrers plan.Referrers, err error) {
+	defer func() {
+		if stumbled, ok := errors.AsType[*failure.Panic](err); ok {
+			c.log.Debug("panic", zap.Stringer("destination", j.action.To), zap.ByteString("stack", stumbled.Stack))
+		}
+	}()
+	defer failure.Contain(&err)
+	return c.copyThenTag(ctx, j)
 }
 
 // copyThenTag is the two phases: everything below the root goes to the destination by

@@ -64,6 +64,7 @@ func (l *Library) CosignTags(ctx context.Context, src registry.Source, subject r
 		g, ctx := errgroup.WithContext(ctx)
 		for i, tag := range tags {
 			g.Go(func() (err error) {
+				defer failure.Contain(&err)
 				there[i], err = l.resolve(ctx, src, subject.Repository.Tagged(tag))
 				return err
 			})

@@ -63,7 +63,7 @@ func (fs *flights[K, V]) do(ctx context.Context, key K, from ref.Repository, f f
 // lead does the work. Where ctx has ended, f's error is no verdict whatever its kind:
 // it may be the cause of ctx's end, which is a sibling's failure and not this work's.
 func (fs *flights[K, V]) lead(ctx context.Context, key K, fl *flight[V], f func(context.Context) (V, error)) {
-	fl.value, fl.err = f(ctx)
+	fl.value, fl.err = contained(ctx, f)
 	final := fs.final
 	if final == nil {
 		final = failure.Final
@@ -73,6 +73,12 @@ func (fs *flights[K, V]) lead(ctx context.Context, key K, fl *flight[V], f func(
 		fs.forget(key, fl)
 	}
 	close(fl.landed)
+}
+
+// contained is f, whose panic would leave those waiting for ever who want the same.
+func contained[V any](ctx context.Context, f func(context.Context) (V, error)) (value V, err error) {
+	defer failure.Contain(&err)
+	return f(ctx)
 }
 
 // join returns the flight under key and whether the caller is to lead it.

@@ -33,10 +33,14 @@ type job struct {
 // something refers to it, or an index names it, is it written by its digest before.
 func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return j.below(ctx, root) })
+	g.Go(func() (err error) {
+		defer failure.Contain(&err)
+		return j.below(ctx, root)
+	})
 	j.begun()
 	if j.action.Mirror.Options.Referrers {
 		g.Go(func() (err error) {
+			defer failure.Contain(&err)
 			referrers, err = j.referrers(ctx, root)
 			return err
 		})
@@ -71,8 +75,9 @@ func (j *job) below(ctx context.Context, n *Node) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, child := range n.Children {
-		g.Go(func() error {
-			_, err := j.node(ctx, child)
+		g.Go(func() (err error) {
+			defer failure.Contain(&err)
+			_, err = j.node(ctx, child)
 			return err
 		})
 	}

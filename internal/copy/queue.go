@@ -119,7 +119,7 @@ func (q *queue) work(e *errand) {
 	for e != nil {
 		err := context.Cause(e.of.ctx)
 		if err == nil {
-			err = e.do(e.of.ctx)
+			_, err = contained(e.of.ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, e.do(ctx) })
 		}
 		e = q.next(e, err)
 	}

@@ -110,6 +110,7 @@ func together[T outcome[T]](ctx context.Context, n int, do func(ctx context.Cont
 	g.SetLimit(referrersAtOnce)
 	for i := range n {
 		g.Go(func() (err error) {
+			defer failure.Contain(&err)
 			each[i], err = do(ctx, i)
 			return err
 		})
@@ -246,11 +247,13 @@ func (j *job) beside(ctx context.Context, subject, n *Node) (lacking, err error)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
+		defer failure.Contain(&lacking)
 		lacking = j.below(ctx, n)
 		return nil
 	})
-	g.Go(func() error {
-		_, err := j.node(ctx, subject)
+	g.Go(func() (err error) {
+		defer failure.Contain(&err)
+		_, err = j.node(ctx, subject)
 		return err
 	})
 	err = g.Wait()

@@ -144,7 +144,8 @@ func (l *Library) unreadable(from ref.Reference, err error) error {
 func (l *Library) readAll(ctx context.Context, src registry.Source, repo ref.Repository, level []*branch) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, b := range level {
-		g.Go(func() error {
+		g.Go(func() (err error) {
+			defer failure.Contain(&err)
 			from := repo.Digested(b.node.Digest)
 			m, err := l.Manifest(ctx, src, from)
 			if err != nil {

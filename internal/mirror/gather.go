@@ -49,9 +49,11 @@ func (r *Runner) gather(ctx context.Context, mirrors []*discover.Mirror) []gathe
 	return all
 }
 
-func (r *Runner) gatherOne(ctx context.Context, m *discover.Mirror, heads *semaphore.Weighted) gathered {
+func (r *Runner) gatherOne(ctx context.Context, m *discover.Mirror, heads *semaphore.Weighted) (out gathered) {
+	out.mirror = m
+	defer failure.Contain(&out.err)
 	s := r.selectOne(ctx, m)
-	out := gathered{mirror: m, warnings: s.warnings, err: s.err}
+	out.warnings, out.err = s.warnings, s.err
 	if s.err != nil || len(s.picks) == 0 {
 		return out
 	}
@@ -75,6 +77,7 @@ func (r *Runner) compare(ctx context.Context, m *discover.Mirror, picks []select
 	var g errgroup.Group
 	g.SetLimit(headsAtOnce)
 	askTarget := func() error {
+		defer failure.Contain(&targetErr)
 		held, targetErr = r.target(ctx, m, picks)
 		return nil
 	}
@@ -146,8 +149,9 @@ func (r *Runner) creates(m *discover.Mirror, err error) bool {
 
 // upstream resolves one pick. What its digest turns out to be is what will be compared,
 // copied and written: the tag is never read again.
-func (r *Runner) upstream(ctx context.Context, m *discover.Mirror, pick selection.Pick, heads *semaphore.Weighted) plan.Wanted {
-	w := plan.Wanted{Mirror: m, Tag: targetTag(m, pick), Source: pick.Tag, Term: pick.Reason}
+func (r *Runner) upstream(ctx context.Context, m *discover.Mirror, pick selection.Pick, heads *semaphore.Weighted) (w plan.Wanted) {
+	defer failure.Contain(&w.Err)
+	w = plan.Wanted{Mirror: m, Tag: targetTag(m, pick), Source: pick.Tag, Term: pick.Reason}
 	from := m.Upstream.Tagged(pick.Tag)
 	if pick.Digest != "" {
 		// What was asked for by digest has no tag upstream: the name is the
@@ -205,6 +209,7 @@ func (r *Runner) selectPlatforms(ctx context.Context, m *discover.Mirror, wanted
 			// Nothing to select from, or nobody to ask: it is mirrored as it is.
 		default:
 			g.Go(func() error {
+				defer failure.Contain(&w.Err)
 				w.Want, missing[i], w.Err = r.selection(ctx, *w)
 				return nil
 			})
@@ -307,8 +312,15 @@ func (r *Runner) refine(ctx context.Context, p *plan.Plan) {
 }
 
 // inspect judges and measures one action.
-func (r *Runner) inspect(ctx context.Context, a plan.Action) plan.Action {
+func (r *Runner) inspect(ctx context.Context, a plan.Action) (judged plan.Action) {
 	defer r.step()
+	var stumbled error
+	defer func() {
+		if stumbled != nil {
+			judged = a.Stop(stumbled)
+		}
+	}()
+	defer failure.Contain(&stumbled)
 	if r.Judge != nil {
 		if err := r.Judge.Allow(ctx, a.From); err != nil {
 			return a.Stop(err)

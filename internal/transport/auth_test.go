@@ -21,6 +21,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -564,6 +565,7 @@ func TestAPasswordThatTheTokenServiceRefusesIsRenewed(t *testing.T) {
 }
 
 func TestCredentialsStayWithTheirHost(t *testing.T) {
+	faults.Covers(t, "F96", "F97")
 	const other = "storage.test:5000"
 	to := func(where string) http.HandlerFunc { return with("Location", where, refuse(307, "", "")) }
 	login := `Basic realm="give it to me"`

@@ -48,8 +48,8 @@ func (h *host) statBlob(ctx context.Context, repo ref.Repository, d ref.Digest, 
 	return held.length, err
 }
 
-// openBlob starts reading a blob. It is tried once: who streams it knows whether a
-// failure in the middle can be mended. The reader counts as one of the host's blob
+// openBlob starts reading a blob. It is tried once, and a connection that breaks in the
+// middle is resumed a few times; what is left is the business of who streams it. The reader counts as one of the host's blob
 // streams until it is closed. It fails where no byte comes for the stall time, in which
 // a reader that is slow itself does not count.
 func (h *host) openBlob(ctx context.Context, repo ref.Repository, d ref.Digest) (io.ReadCloser, int64, error) {
@@ -75,7 +75,7 @@ func (h *host) openBlob(ctx context.Context, repo ref.Repository, d ref.Digest) 
 	}
 	watch.Rest()
 	return &blobReader{
-		ReadCloser: watch.Body(resp.Body, h.opts.Stall),
+		ReadCloser: watch.Body(&resumed{ctx: ctx, host: h, repo: repo, of: d, size: resp.ContentLength, body: resp.Body}, h.opts.Stall),
 		of:         repo.Digested(d),
 		turn:       turn,
 	}, resp.ContentLength, nil

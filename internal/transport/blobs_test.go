@@ -20,6 +20,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -348,6 +349,7 @@ func TestWhatWasOpenedIsClosed(t *testing.T) {
 const stallTime = 30 * time.Second
 
 func TestStalls(t *testing.T) {
+	faults.Covers(t, "F12")
 	// A pipe that nobody writes to, read through GetBlob as well as directly.
 	silent := func(t *testing.T) registry.Opener {
 		r, w := io.Pipe()
@@ -445,7 +447,7 @@ func TestSlowIsNotStalled(t *testing.T) {
 		w.serve(host, store(location, func(w http.ResponseWriter, r *http.Request) {
 			for {
 				time.Sleep(stallTime - time.Second)
-				if _, err := io.CopyN(io.Discard, r.Body, 32<<10); err != nil {
+				if _, err := io.CopyN(io.Discard, r.Body, 64<<10); err != nil {
 					break
 				}
 			}
@@ -459,6 +461,7 @@ func TestSlowIsNotStalled(t *testing.T) {
 }
 
 func TestStalledDownloads(t *testing.T) {
+	faults.Covers(t, "F10", "F11")
 	t.Run("headers", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.serve(host, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

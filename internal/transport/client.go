@@ -20,6 +20,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
 )
 
 // Options tunes a Client. The zero Options reads public registries anonymously.
@@ -45,11 +46,14 @@ type Options struct {
 	// is called once for each host.
 	Quota func(host string) registry.Quota
 
-	Observer Observer // nil means none
+	Observer Observer      // nil means none
+	Egress   egress.Policy // where traffic may go besides public addresses
 
 	Log *zap.Logger // nil means no logging
 
-	dial dialer // all of the network, in tests; nil means the real one
+	// Of the network, in tests; nil means the real one.
+	dial     dialer        // all of it
+	resolver *net.Resolver // what names lead to
 }
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	orasauth "oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/redact"
@@ -56,21 +57,33 @@ const unread = -1
 func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err error) {
 	op := h.operations.of(c)
 	err = retry.Do(ctx, h.policy(), func(ctx context.Context) error {
-		turn, err := h.turn(ctx, op)
-		if err != nil {
-			return err
+		a, err = h.attempt(ctx, op, c, limit)
+		for err != nil && h.breaker.waited(err) && ctx.Err() == nil {
+			a, err = h.attempt(ctx, op, c, limit) // to be the one that finds out costs no attempt
 		}
-		a, err = h.beside(ctx, c, limit)
-		turn.end(err, int64(len(a.body)))
 		return err
 	})
+	return a, err
+}
+
+// attempt sends a call when it is its turn.
+func (h *host) attempt(ctx context.Context, op *operation, c call, limit int64) (answer, error) {
+	turn, err := h.turn(ctx, op)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := h.beside(ctx, c, limit)
+	turn.end(err, int64(len(a.body)))
 	return a, err
 }
 
 // beside has a worker send a call once, when one is free: there are as many as the host
 // may have small requests of all kinds under way.
 func (h *host) beside(ctx context.Context, c call, limit int64) (a answer, err error) {
-	waited := h.workers.do(ctx, func() { a, err = h.exchange(ctx, c, limit) })
+	waited := h.workers.do(ctx, func() {
+		defer failure.Contain(&err)
+		a, err = h.exchange(ctx, c, limit)
+	})
 	if waited != nil {
 		return answer{}, waited
 	}
@@ -118,6 +131,7 @@ func (h *host) policy() retry.Policy {
 func (h *host) once(ctx context.Context, c call, body io.Reader, size int64) (*http.Response, error) {
 	ctx, used := withAttempt(ctx, c.repo.Path)
 	resp, err := h.send(ctx, c, body, size)
+	h.heard(ctx, c, resp, err, used)
 	if err != nil {
 		return nil, h.blamed(ctx, err, used)
 	}

@@ -30,7 +30,8 @@ type StatusError struct {
 	Message string // one line, control characters escaped, "" where the body has no words
 	After   time.Duration
 
-	token bool // the token service refused, not the registry
+	token bool          // the token service refused, not the registry
+	skew  time.Duration // of the registry's clock, where that is far off and may be the reason
 }
 
 func (e *StatusError) Error() string {
@@ -41,6 +42,12 @@ func (e *StatusError) Error() string {
 		said = http.StatusText(e.Status) + ", which is no answer to this request"
 	default:
 		said = http.StatusText(e.Status)
+	}
+	switch {
+	case e.skew > 0:
+		said += fmt.Sprintf("; clock skew: the registry's clock is %s ahead of this machine's", e.skew)
+	case e.skew < 0:
+		said += fmt.Sprintf("; clock skew: the registry's clock is %s behind this machine's", -e.skew)
 	}
 	return fmt.Sprintf("%s %s: %d %s", e.Method, e.URL, e.Status, said)
 }
@@ -124,6 +131,9 @@ func statusError(resp *http.Response) *StatusError {
 		Status: resp.StatusCode,
 		After:  retry.ParseAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
+	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden {
+		e.skew = skew(resp.Header, time.Now())
+	}
 	if isWebPage(resp.Header) {
 		return e // it has nothing to say that the status does not
 	}
@@ -134,6 +144,23 @@ func statusError(resp *http.Response) *StatusError {
 	code, message := parseErrorBody(body)
 	e.said(code, message)
 	return e
+}
+
+// muchSkew is how far two clocks are apart when tokens and signatures begin to be refused
+// for it. AWS's limit is the same.
+const muchSkew = 5 * time.Minute
+
+// skew is how far the clock of who answered is ahead of ours, 0 where that is little or
+// not known.
+func skew(answer http.Header, now time.Time) time.Duration {
+	theirs, err := http.ParseTime(answer.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	if ahead := theirs.Sub(now).Round(time.Second); ahead.Abs() > muchSkew {
+		return ahead
+	}
+	return 0
 }
 
 // said sets the registry's words, made safe to show.
@@ -192,7 +219,14 @@ func final(err error) bool {
 		return dns.IsNotFound && !dns.IsTemporary
 	}
 	_, unproven := errors.AsType[*tls.CertificateVerificationError](err)
-	return unproven
+	return unproven || refusedRealm(err)
+}
+
+// refusedRealm recognizes the authentication library's refusal of a token service: it has
+// no kind of error for that.
+func refusedRealm(err error) bool {
+	said := err.Error()
+	return strings.Contains(said, "bearer realm ") || strings.Contains(said, "redirect of token request rejected")
 }
 
 // tokenError words a token service's refusal like a registry's.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -108,6 +109,7 @@ func TestErrorTexts(t *testing.T) {
 }
 
 func TestAHugeHeaderIsRefused(t *testing.T) {
+	faults.Covers(t, "F31")
 	inWorld(t, func(t *testing.T, w *world) {
 		w.serve(host, with("X-Much", strings.Repeat("x", 10<<20), manifest))
 		if _, err := w.client(transport.Options{}).Manifest(t.Context(), repo.Tagged("1.0")); err == nil || len(err.Error()) > 512 {
@@ -117,6 +119,7 @@ func TestAHugeHeaderIsRefused(t *testing.T) {
 }
 
 func TestAnswersThatAreCompressedAreNotUnpacked(t *testing.T) {
+	faults.Covers(t, "F30")
 	inWorld(t, func(t *testing.T, w *world) {
 		j := w.serve(host, with("Content-Encoding", "gzip", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\x1f\x8b bytes") }))
 		_, err := list(t, w.client(transport.Options{}))

@@ -95,3 +95,9 @@ func (p Places) State() (taken, waiting, limit int) {
 	defer p.mu.Unlock()
 	return p.taken, p.waiting.Len(), p.limit
 }
+
+// Resolving returns o with a name server of the test's own.
+func (o Options) Resolving(r *net.Resolver) Options {
+	o.resolver = r
+	return o
+}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -35,6 +34,7 @@ type host struct {
 	workers    *workers // for small requests
 	operations operations
 	pause      pause
+	breaker    breaker
 
 	noReferrers  atomic.Bool // the host has shown that it does not know the referrers API
 	referrersAPI firstQuestion
@@ -59,6 +59,7 @@ func newHost(name string, opts Options, granted quotas) (*host, error) {
 		workers:    newWorkers(opts.SmallRequests),
 		operations: newOperations(opts, granted),
 	}
+	h.breaker.name, h.breaker.log = name, h.log
 	h.scheme.probe = h.probeScheme
 	h.auth = &orasauth.Client{Client: h.http, Header: opts.header(), Cache: h.tokens, Credential: h.tokens.Credential}
 	return h, nil
@@ -101,23 +102,21 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 	config.InsecureSkipVerify = opts.security(name).AnyCertificate() // named by the operator, or loopback, as Docker allows
 	unverified := others.Clone()
 	unverified.InsecureSkipVerify = true
+	guard := &egress.Guard{Policy: opts.Egress, Registry: name, Address: address, Resolver: opts.resolver}
 	return &connections{
 		name:     name,
 		address:  address,
 		security: opts.security,
-		home:     newTransport(config, opts),
-		strict:   newTransport(others, opts),
-		lenient:  newTransport(unverified, opts),
+		home:     newTransport(config, opts, guard),
+		strict:   newTransport(others, opts, guard),
+		lenient:  newTransport(unverified, opts, guard),
 	}, nil
 }
 
-func newTransport(config *tls.Config, opts Options) *http.Transport {
-	proxy, dial := http.ProxyFromEnvironment, opts.dial
-	if dial == nil {
-		dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, Control: egress.Control}
-		dial = dialer.DialContext
-	} else {
-		proxy = nil
+func newTransport(config *tls.Config, opts Options, guard *egress.Guard) *http.Transport {
+	proxy, dial := guard.Proxy, dialer(guard.DialContext)
+	if opts.dial != nil {
+		proxy, dial = nil, opts.dial
 	}
 	return &http.Transport{
 		Proxy:               proxy,
@@ -142,13 +141,29 @@ func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("a credential would go to %s in plain text, which is for hosts that are named for it, with plainHTTP or --insecure-registry: %w",
 			redact.Line(req.URL.Host, redact.MaxLine), registry.ErrPermanent)
 	}
-	switch {
-	case sameHost(req.URL, c.address):
+	if sameHost(req.URL, c.address) {
 		return c.home.RoundTrip(req)
-	case c.security(req.URL.Host).AnyCertificate():
-		return c.lenient.RoundTrip(req)
 	}
-	return c.strict.RoundTrip(req)
+	through := c.strict
+	if c.security(req.URL.Host).AnyCertificate() {
+		through = c.lenient
+	}
+	resp, err := through.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s that %s names: %w", namedBy(req), c.name, err)
+	}
+	return resp, nil
+}
+
+// namedBy says what named the host of a request that does not go to the registry itself.
+func namedBy(req *http.Request) string {
+	switch {
+	case req.Context().Value(tokenRequestKey{}) != nil:
+		return "the token service"
+	case req.Response != nil:
+		return "the redirect"
+	}
+	return "the upload location"
 }
 
 // mayBePlain reports whether the host of u was named for plain HTTP, or is on loopback.
@@ -174,6 +189,7 @@ const maxRedirects = 5
 // would turn the PUT into a GET, and a login page's 200 into a success.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
+	attemptOf(req.Context()).elsewhere = true
 	switch {
 	case first.Method != http.MethodGet && first.Method != http.MethodHead:
 		return http.ErrUseLastResponse

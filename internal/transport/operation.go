@@ -94,11 +94,20 @@ func (h *host) turn(ctx context.Context, op *operation) (turn, error) {
 	if err != nil {
 		return turn{}, err
 	}
-	if err := h.pause.wait(ctx); err != nil {
+	if err := h.open(ctx); err != nil {
 		place.leave(outcome{failed: true})
 		return turn{}, err
 	}
 	return turn{op, place}, nil
+}
+
+// open waits until the host takes requests: for the end of its pause, and for it to be
+// there at all.
+func (h *host) open(ctx context.Context) error {
+	if err := h.pause.wait(ctx); err != nil {
+		return err
+	}
+	return h.breaker.pass(ctx)
 }
 
 // end gives the place back, and tells what came of the request that moved so many bytes.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -60,6 +61,7 @@ var questions = []question{
 }
 
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
+	faults.Covers(t, "F14")
 	faults := map[string]http.HandlerFunc{"reset": hangUp, "truncated": truncated}
 	for _, status := range []int{408, 429, 500, 502, 503, 504} {
 		faults[fmt.Sprint(status)] = refuse(status, "", "")
@@ -133,6 +135,7 @@ func TestAHostThatIsGone(t *testing.T) {
 }
 
 func TestTheWholeHostPauses(t *testing.T) {
+	faults.Covers(t, "F17")
 	tests := []struct {
 		name        string
 		status      int
@@ -250,6 +253,7 @@ func TestACancelledContextSendsNothing(t *testing.T) {
 }
 
 func TestARequestWithoutAnAnswer(t *testing.T) {
+	faults.Covers(t, "F11")
 	inWorld(t, func(t *testing.T, w *world) {
 		j := w.serve(host, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		c := w.client(transport.Options{RetryTimes: 1, RequestTimeout: 10 * time.Second})

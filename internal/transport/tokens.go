@@ -59,6 +59,8 @@ type attempt struct {
 	cred   auth.Credential
 	bearer string
 	failed error // of the provider, which is not asked again for the same request
+
+	elsewhere bool // whether a redirect was followed
 }
 
 // bare reports whether the request was sent with nothing.

@@ -114,6 +114,10 @@ type upload struct {
 	left     int64
 	moved    int // bytes since the last sign of life
 	patience Patience
+
+	pace   pace
+	taking time.Time     // when the last read ended: the destination's time since
+	giving time.Duration // of the pace's window, in which the source was waited for
 }
 
 // Read reads on. After the last byte the watch stays: what was read is then on its way,
@@ -122,10 +126,15 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.left <= 0 {
 		return u.r.Read(p)
 	}
+	began := time.Now()
 	u.watch.suspect(slowGiver)
 	n, err := u.r.Read(p)
 	u.left -= int64(n)
 	u.moved += n
+	if slow := u.crawls(began, n); slow != nil && err == nil {
+		u.watch.Cancel(slow)
+		return n, slow
+	}
 	switch {
 	case u.left <= 0:
 		u.watch.Await(noAnswer, u.patience.Answer)
@@ -138,7 +147,62 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Body returns body, each read of which has patience to bring a byte. Closing it stops w.
+// crawls returns an error where too little has moved for too long, of whichever side was
+// waited for longer.
+func (u *upload) crawls(began time.Time, n int) error {
+	now := time.Now()
+	taken := time.Duration(0)
+	if !u.taking.IsZero() {
+		taken = began.Sub(u.taking)
+	}
+	u.taking = now
+	given := now.Sub(began)
+	u.giving += given
+	waited, giving := u.pace.waited+taken+given, u.giving
+	window, slow := u.pace.add(taken+given, n, u.patience.Stall)
+	if !window {
+		return nil
+	}
+	u.giving = 0
+	if !slow {
+		return nil
+	}
+	if giving > waited/2 {
+		return crawl("the source sent", waited)
+	}
+	return crawl("the destination took", waited)
+}
+
+// slowest is how many bytes must move in a second, on average over a window of twice the
+// patience. Less would hold a worker for days, and whoever does so on purpose for ever.
+const slowest = 1 << 10
+
+// pace is what moved in a window.
+type pace struct {
+	waited time.Duration
+	moved  int64
+}
+
+// add counts n bytes that were waited for so long. At the end of a window it says so, and
+// whether that was too slow.
+func (p *pace) add(waited time.Duration, n int, patience time.Duration) (window, slow bool) {
+	p.waited += waited
+	p.moved += int64(n)
+	if p.waited < 2*patience {
+		return false, false
+	}
+	slow = float64(p.moved) < slowest*p.waited.Seconds()
+	*p = pace{}
+	return true, slow
+}
+
+func crawl(who string, waited time.Duration) error {
+	return fmt.Errorf("%s less than %d bytes a second for %s: %w", who, slowest, waited.Round(time.Second), registry.ErrStalled)
+}
+
+// Body returns body, each read of which has patience to bring a byte, and all of them
+// together not for ever: less than a KiB in a second, over twice the patience, is a stall
+// too. A reader that is slow itself does not count. Closing it stops w.
 func (w *Watch) Body(body io.ReadCloser, patience time.Duration) io.ReadCloser {
 	return &download{watch: w, body: body, patience: patience}
 }
@@ -147,12 +211,20 @@ type download struct {
 	watch    *Watch
 	body     io.ReadCloser
 	patience time.Duration
+	pace     pace
 }
 
 func (d *download) Read(p []byte) (int, error) {
+	began := time.Now()
 	d.watch.Await("the source sent nothing", d.patience)
 	n, err := d.body.Read(p)
 	d.watch.Rest()
+	waited := time.Since(began)
+	if _, slow := d.pace.add(waited, n, d.patience); slow && err == nil {
+		err = crawl("the source sent", 2*d.patience)
+		d.watch.Cancel(err)
+		return n, err
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = d.watch.Cause(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/stall"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 func TestAwait(t *testing.T) {
@@ -136,4 +137,79 @@ func TestAnEmptyUploadAwaitsItsAnswer(t *testing.T) {
 			t.Errorf("it bit after %s", took)
 		}
 	})
+}
+
+// dripping gives so many bytes at once, with a pause before each.
+type dripping struct {
+	n     int
+	every time.Duration
+}
+
+func (d dripping) Read(p []byte) (int, error) {
+	time.Sleep(d.every)
+	return min(d.n, len(p)), nil
+}
+
+func (dripping) Close() error { return nil }
+
+// A few bytes now and then keep no transfer alive: less than a KiB in a second, over two
+// minutes where the patience is one.
+func TestCrawling(t *testing.T) {
+	patience := stall.Patience{Stall: time.Minute, Answer: time.Hour}
+	const size = 64 << 20
+	for name, tt := range map[string]struct {
+		source dripping
+		taking time.Duration // of the destination, for each read
+		says   string        // "" means that it is fast enough
+	}{
+		"a byte a second":          {dripping{1, time.Second}, 0, "the source sent"},
+		"5 KiB in ten seconds":     {dripping{5 << 10, 10 * time.Second}, 0, "the source sent less than 1024 bytes a second"},
+		"the destination is slow":  {dripping{5 << 10, time.Millisecond}, 10 * time.Second, "the destination took less than 1024 bytes a second"},
+		"20 KiB in ten seconds":    {dripping{20 << 10, 10 * time.Second}, 0, ""},
+		"the destination is quick": {dripping{20 << 10, time.Millisecond}, 10 * time.Second, ""},
+	} {
+		t.Run("upload/"+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, watch := stall.New(t.Context())
+				defer watch.Stop()
+				r := watch.Upload(tt.source, size, patience)
+				start := time.Now()
+				for ctx.Err() == nil && time.Since(start) < 10*time.Minute {
+					_, _ = r.Read(make([]byte, 32<<10))
+					time.Sleep(tt.taking)
+				}
+				judge(t, context.Cause(ctx), tt.says, time.Since(start))
+			})
+		})
+		if tt.taking > 0 {
+			tt.says = "" // a reader that is slow itself
+		}
+		t.Run("download/"+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, watch := stall.New(t.Context())
+				body := watch.Body(tt.source, time.Minute)
+				defer body.Close()
+				start := time.Now()
+				for ctx.Err() == nil && time.Since(start) < 10*time.Minute {
+					_, _ = body.Read(make([]byte, 32<<10))
+					time.Sleep(tt.taking)
+				}
+				judge(t, context.Cause(ctx), tt.says, time.Since(start))
+			})
+		})
+	}
+	faults.Covers(t, "F13")
+}
+
+func judge(t *testing.T, cause error, says string, took time.Duration) {
+	t.Helper()
+	switch {
+	case says == "" && cause != nil:
+		t.Errorf("ended after %s: %v", took, cause)
+	case says == "":
+	case cause == nil || !errors.Is(cause, registry.ErrStalled) || !strings.Contains(cause.Error(), says):
+		t.Errorf("after %s: %v, want %q", took, cause, says)
+	case took > 2*time.Minute+11*time.Second:
+		t.Errorf("took %s", took)
+	}
 }
