@@ -34,6 +34,8 @@ type Registry struct {
 	rules   []*counted
 	journal []Entry
 	died    chan struct{} // closed when the registry is killed
+
+	underWay sync.WaitGroup
 }
 
 // counted is a rule and how many requests it has chosen from.
@@ -84,6 +86,10 @@ func (g *Registry) Heal() {
 	}
 }
 
+// Settle waits for the end of the requests under way, whose clients may have left long
+// ago. None may arrive meanwhile.
+func (g *Registry) Settle() { g.underWay.Wait() }
+
 // Journal returns the requests so far, in the order of their arrival.
 func (g *Registry) Journal() []Entry {
 	g.mu.Lock()
@@ -100,6 +106,8 @@ func (g *Registry) Forget() {
 
 // ServeHTTP applies the rules to a request.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.underWay.Add(1)
+	defer g.underWay.Done()
 	entry := describe(r)
 	action, died := g.note(&entry)
 	answer := &status{ResponseWriter: w}

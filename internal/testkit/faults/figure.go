@@ -12,7 +12,7 @@ type Figure struct {
 const (
 	CrashPoints        = "crash points"
 	BrokenTags         = "broken tags"
-	Unconverged        = "crash points from which the next run did not arrive"
+	Unconverged        = "runs that did not arrive afterwards"
 	RetryCells         = "retry cells tried"
 	RetryRecovered     = "retry cells recovered"
 	StallPastLimit     = "stall to error past its limit, ms"
