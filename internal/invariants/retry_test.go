@@ -154,7 +154,7 @@ func newBench(t *testing.T, limit time.Duration) *bench {
 		Credentials: credentials, RetryTimes: 3, RequestTimeout: limit, Stall: limit,
 	})
 	l := library.New(b.client, library.Options{
-		Credentials: credentials, RetryTimes: 3, Stall: limit,
+		Credentials: credentials, RetryTimes: 3, Stall: limit, RequestTimeout: limit,
 		Settings: func(string) registry.Settings { return registry.Settings{Security: registry.Insecure} },
 	})
 	b.library = l

@@ -20,6 +20,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -372,6 +373,7 @@ func TestAnExpiredECRPasswordIsRenewed(t *testing.T) {
 }
 
 func TestAPasswordThatExpiresUnderAnUpload(t *testing.T) {
+	faults.Covers(t, "F18")
 	inWorld(t, func(t *testing.T, w *world) {
 		p := &provider{current: oldPassword, next: []auth.Credential{newPassword}}
 		var mu sync.Mutex
@@ -476,6 +478,7 @@ func TestAWrongPasswordThatCannotBeRenewed(t *testing.T) {
 }
 
 func TestAnExpiredBearerTokenIsRenewed(t *testing.T) {
+	faults.Covers(t, "F18")
 	for name, refusal := range map[string]http.HandlerFunc{
 		"401": guarded(bearer("repository:team/app:pull"), only("never"), nil),
 		"403": refuse(403, "DENIED", "token has expired"),
@@ -563,6 +566,7 @@ func TestAPasswordThatTheTokenServiceRefusesIsRenewed(t *testing.T) {
 }
 
 func TestCredentialsStayWithTheirHost(t *testing.T) {
+	faults.Covers(t, "F96", "F97")
 	const other = "storage.test:5000"
 	to := func(where string) http.HandlerFunc { return with("Location", where, refuse(307, "", "")) }
 	login := `Basic realm="give it to me"`

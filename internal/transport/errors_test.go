@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -44,6 +45,7 @@ func TestStatusErrorKinds(t *testing.T) {
 }
 
 func TestErrorTexts(t *testing.T) {
+	faults.Covers(t, "F99", "F101")
 	long := strings.Repeat("x", 1<<20)
 	html := with("Content-Type", "text/html", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(502)
@@ -108,6 +110,7 @@ func TestErrorTexts(t *testing.T) {
 }
 
 func TestAHugeHeaderIsRefused(t *testing.T) {
+	faults.Covers(t, "F31")
 	inWorld(t, func(t *testing.T, w *world) {
 		w.serve(host, with("X-Much", strings.Repeat("x", 10<<20), manifest))
 		if _, err := w.client(transport.Options{}).Manifest(t.Context(), repo.Tagged("1.0")); err == nil || len(err.Error()) > 512 {
@@ -117,6 +120,7 @@ func TestAHugeHeaderIsRefused(t *testing.T) {
 }
 
 func TestAnswersThatAreCompressedAreNotUnpacked(t *testing.T) {
+	faults.Covers(t, "F30")
 	inWorld(t, func(t *testing.T, w *world) {
 		j := w.serve(host, with("Content-Encoding", "gzip", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\x1f\x8b bytes") }))
 		_, err := list(t, w.client(transport.Options{}))

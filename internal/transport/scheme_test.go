@@ -22,6 +22,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -251,6 +252,7 @@ func TestSecurity(t *testing.T) {
 }
 
 func TestRedirects(t *testing.T) {
+	faults.Covers(t, "F24", "F25")
 	var plain, address string
 	address, _, s := server(t, (*httptest.Server).StartTLS, func(w http.ResponseWriter, r *http.Request) {
 		hop := func(to string) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }
@@ -408,6 +410,7 @@ func TestIsLoopback(t *testing.T) {
 }
 
 func TestLinkLocalAddressesAreNotDialled(t *testing.T) {
+	faults.Covers(t, "I15")
 	for _, host := range []string{"169.254.169.254", "169.254.170.2:80"} {
 		wantKind(t, ask(t, transport.Options{RetryTimes: 3, Settings: everywhere(registry.Settings{Security: registry.Insecure})}, host), registry.ErrPermanent)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -144,6 +145,7 @@ func TestTags(t *testing.T) {
 }
 
 func TestNamesThatAreNoTags(t *testing.T) {
+	faults.Covers(t, "F55")
 	inWorld(t, func(t *testing.T, w *world) {
 		bad := []any{"", "a b", "line\nbreak", "\x1b[31mred", "../up", strings.Repeat("x", 129), "-dash", nil, 7, map[string]any{"a": 1}}
 		answer, err := json.Marshal(map[string]any{"tags": append([]any{"first"}, append(bad, "last")...)})
@@ -172,6 +174,7 @@ func TestNamesThatAreNoTags(t *testing.T) {
 }
 
 func TestTagListsWithoutEnd(t *testing.T) {
+	faults.Covers(t, "F53", "F54")
 	t.Run("pages", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			n := 0
