@@ -40,6 +40,12 @@ build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
 test: ## Run all tests with the race detector, in random order
 	$(GO) test -race -shuffle=on -timeout 15m -tags $(TAGS) ./...
 
+# FAULTS=full sweeps over every request of a run where other runs take a sample.
+.PHONY: faults
+faults: ## Run all tests with every fault, print the figures and write docs/reliability.md
+	FAULTS=full $(GO) test -json -timeout 40m -tags $(TAGS) ./... | \
+		$(GO) run -tags $(TAGS) ./internal/testkit/faults/cmd/faultmatrix -doc docs/reliability.md
+
 .PHONY: watch
 watch: bin/tools/gotestsum ## Run the tests of each package that changes
 	bin/tools/gotestsum --watch -- -race -tags $(TAGS)

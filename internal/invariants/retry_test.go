@@ -138,13 +138,15 @@ type bench struct {
 	library        registry.Target
 	tag            string // that is copied, and the image it is
 	image          imagetest.Node
+	retries        int
 }
 
 func newBench(t *testing.T, limit time.Duration) *bench {
 	t.Helper()
 	up, down := ecrlocaltest.StartRegistry(t), ecrlocaltest.StartRegistry(t)
 	b := &bench{
-		up: faultreg.Start(t, guarded(up.Upstream)), down: faultreg.Start(t, guarded(down.Upstream)), upURL: up.URL, downURL: down.URL,
+		retries: 3,
+		up:      faultreg.Start(t, guarded(up.Upstream)), down: faultreg.Start(t, guarded(down.Upstream)), upURL: up.URL, downURL: down.URL,
 	}
 	credentials := auth.Static{}
 	for _, host := range []string{b.up.Host, b.down.Host} {
@@ -270,7 +272,7 @@ func (b *bench) copy(ctx context.Context, places copy.Places, to ...string) erro
 			Verb: plan.Copy, From: from, Want: from.Digest, To: b.destination(path).Tagged(b.tag), Mirror: &discover.Mirror{},
 		})
 	}
-	copier := copy.New(places, copy.NewLibrary(16), copy.Options{RetryTimes: 3})
+	copier := copy.New(places, copy.NewLibrary(16), copy.Options{RetryTimes: b.retries})
 	defer copier.Close()
 	for _, r := range copier.Run(ctx, plan.Plan{Actions: actions}) {
 		if r.Status != plan.Copied {

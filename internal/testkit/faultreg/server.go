@@ -35,3 +35,13 @@ func (s *Server) Kill() {
 	s.Registry.Kill()
 	s.http.CloseClientConnections()
 }
+
+// Hangup closes the connections that there are, as a peer does that has had enough of idle
+// ones.
+func (s *Server) Hangup() { s.http.CloseClientConnections() }
+
+// Stop ends the server: nobody listens at its address any more.
+func (s *Server) Stop() {
+	s.Kill()
+	s.http.Close()
+}
