@@ -1,6 +1,7 @@
 package invariants_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func TestRetryMatrix(t *testing.T) {
 				limit = time.Second
 			}
 			atOnce <- struct{}{}
-			b := newBench(t, limit)
+			b := newBench(t, limit, 3)
 			all.Go(func() {
 				defer func() { <-atOnce }()
 				cells.Add(1)
@@ -139,13 +140,14 @@ type bench struct {
 	tag            string // that is copied, and the image it is
 	image          imagetest.Node
 	retries        int
+	elsewhere      string // where upstream is, if not there
 }
 
-func newBench(t *testing.T, limit time.Duration) *bench {
+func newBench(t *testing.T, limit time.Duration, retries int) *bench {
 	t.Helper()
 	up, down := ecrlocaltest.StartRegistry(t), ecrlocaltest.StartRegistry(t)
 	b := &bench{
-		retries: 3,
+		retries: retries,
 		up:      faultreg.Start(t, guarded(up.Upstream)), down: faultreg.Start(t, guarded(down.Upstream)), upURL: up.URL, downURL: down.URL,
 	}
 	credentials := auth.Static{}
@@ -153,10 +155,10 @@ func newBench(t *testing.T, limit time.Duration) *bench {
 		credentials[host] = auth.Credential{Username: "user", Password: "password"}
 	}
 	b.client = transport.New(transport.Options{
-		Credentials: credentials, RetryTimes: 3, RequestTimeout: limit, Stall: limit,
+		Credentials: credentials, RetryTimes: retries, RequestTimeout: limit, Stall: limit,
 	})
 	l := library.New(b.client, library.Options{
-		Credentials: credentials, RetryTimes: 3, Stall: limit, RequestTimeout: limit,
+		Credentials: credentials, RetryTimes: retries, Stall: limit, RequestTimeout: limit,
 		Settings: func(string) registry.Settings { return registry.Settings{Security: registry.Insecure} },
 	})
 	b.library = l
@@ -192,7 +194,9 @@ func challenge(r *http.Request) string {
 	return `Bearer realm="http://` + r.Host + `/token",service="registry"`
 }
 
-func (b *bench) upstream() ref.Repository { return ref.Repository{Host: b.up.Host, Path: "team/app"} }
+func (b *bench) upstream() ref.Repository {
+	return ref.Repository{Host: cmp.Or(b.elsewhere, b.up.Host), Path: "team/app"}
+}
 
 func (b *bench) destination(path string) ref.Repository {
 	return ref.Repository{Host: b.down.Host, Path: path}

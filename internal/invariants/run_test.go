@@ -234,13 +234,12 @@ func TestLayersThatBreakOff(t *testing.T) {
 
 // Connections that are closed while nobody uses them cost no attempt.
 func TestIdleConnectionsThatWereClosed(t *testing.T) {
-	b := newBench(t, time.Minute)
+	b := newBench(t, time.Minute, 0)
 	if err := errors.Join(b.bring(t.Context(), "1"), b.copies(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	b.up.Hangup()
 	b.down.Hangup()
-	b.retries = 0
 	if err := errors.Join(b.bring(t.Context(), "2"), b.copies(t.Context())); err != nil {
 		t.Error(err)
 	}
