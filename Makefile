@@ -43,7 +43,7 @@ test: ## Run all tests with the race detector, in random order
 # FAULTS=full sweeps over every request of a run where other runs take a sample.
 .PHONY: faults
 faults: ## Run all tests with every fault, print the figures and write docs/reliability.md
-	FAULTS=full $(GO) test -json -timeout 40m -tags $(TAGS) ./... | \
+	FAULTS=full $(GO) test -json -timeout 60m -tags $(TAGS) ./... | \
 		$(GO) run -tags $(TAGS) ./internal/testkit/faults/cmd/faultmatrix -doc docs/reliability.md
 
 .PHONY: watch

@@ -153,7 +153,7 @@ func (s *sweep) points(w *world) []point {
 		if _, err := w.run(s.t.Context(), patient, []string{"team/app"}, []string{repo}); err != nil {
 			s.t.Fatal(err)
 		}
-		if err := w.complete("team/app", repo, s.now); err != nil {
+		if err := w.complete(repo, s.now); err != nil {
 			s.t.Fatalf("without any fault: %v", err)
 		}
 		for _, side := range []*faultreg.Server{w.up, w.down} {
@@ -204,7 +204,7 @@ func (s *sweep) try(w *world, p point) {
 		s.t.Errorf("%s: the next run: %v", p, err)
 		return
 	}
-	if err := w.complete("team/app", repo, s.now); err != nil {
+	if err := w.complete(repo, s.now); err != nil {
 		s.lost.Add(1)
 		s.t.Errorf("%s: after the next run: %v", p, err)
 	}

@@ -73,7 +73,7 @@ func TestKilledProcess(t *testing.T) {
 		points++
 		out.Reset()
 		err = w.program(t.Context(), t, &out, repo, "--recheck").Run()
-		if err := errors.Join(err, w.complete("team/app", repo, now)); err != nil {
+		if err := errors.Join(err, w.complete(repo, now)); err != nil {
 			lost++
 			t.Errorf("after being killed at request %d: %v\n%s", nth, err, out.String())
 		}

@@ -174,7 +174,7 @@ func TestOneRepositoryFails(t *testing.T) {
 			}
 			for _, repo := range to {
 				if repo != "n3/app" {
-					if err := w.complete("team/app", repo, now); err != nil {
+					if err := w.complete(repo, now); err != nil {
 						t.Error(err)
 					}
 				}
@@ -221,7 +221,7 @@ func TestLayersThatBreakOff(t *testing.T) {
 			if _, err := w.run(t.Context(), patient, []string{"team/app"}, []string{"n/app"}); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.complete("team/app", "n/app", now); err != nil {
+			if err := w.complete("n/app", now); err != nil {
 				t.Error(err)
 			}
 			if !failed(w.up, faultreg.BlobGet) {
@@ -269,7 +269,7 @@ func TestARegistryIsGone(t *testing.T) {
 	if _, err := w.run(t.Context(), patient, []string{"team/app"}, []string{"n/app"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.complete("team/app", "n/app", now); err != nil {
+	if err := w.complete("n/app", now); err != nil {
 		t.Error(err)
 	}
 	faults.Covers(t, "F01")

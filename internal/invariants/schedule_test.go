@@ -63,7 +63,7 @@ func TestAnySchedule(t *testing.T) {
 		if _, err := w.run(t.Context(), patient, []string{"team/app"}, []string{repo}); err != nil {
 			r.Fatal(err)
 		}
-		if err := w.complete("team/app", repo, now); err != nil {
+		if err := w.complete(repo, now); err != nil {
 			r.Fatal(err)
 		}
 	})

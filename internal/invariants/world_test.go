@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type world struct {
 	create             func(string) error // a repository at the destination, with nothing in it
 	aws                *ecr.Session       // where the destination is ECR
 	account, region    string             // likewise
+	walked             sync.Map           // trees at upstream, by digest
 }
 
 // kinds of worlds, by what their destination is.
@@ -250,8 +252,8 @@ func (w *world) holds(repo, tag string) (ref.Digest, error) {
 	return report.Root, errors.Join(err, report.Err())
 }
 
-// complete returns an error unless a repository holds all of c, as upstream has it in from.
-func (w *world) complete(from, repo string, c content) error {
+// complete returns an error unless a repository holds all of c, as upstream has it in team/app.
+func (w *world) complete(repo string, c content) error {
 	var errs []error
 	for tag, node := range c.tags {
 		here, err := walker.CheckAll(context.Background(), w.options(repo, tag))
@@ -259,7 +261,7 @@ func (w *world) complete(from, repo string, c content) error {
 			errs = append(errs, err)
 			continue
 		}
-		there, err := walker.CheckAll(context.Background(), walker.Options{Base: w.upURL, Repository: from, Reference: string(node.Digest()), Deep: true})
+		there, err := w.upstream(node.Digest())
 		if err == nil {
 			err = walker.SameAll(there, here)
 		}
@@ -268,6 +270,19 @@ func (w *world) complete(from, repo string, c content) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// upstream returns what upstream has of an image of team/app. It is read once: nothing
+// changes what a digest names.
+func (w *world) upstream(d ref.Digest) (walker.Tree, error) {
+	if known, ok := w.walked.Load(d); ok {
+		return known.(walker.Tree), nil
+	}
+	tree, err := walker.CheckAll(context.Background(), walker.Options{Base: w.upURL, Repository: "team/app", Reference: string(d), Deep: true})
+	if err == nil {
+		w.walked.Store(d, tree)
+	}
+	return tree, err
 }
 
 // writes are the requests to the destination that can have changed it.

@@ -19,7 +19,7 @@ const (
 	SilentSuccesses    = "silent successes"
 	Canaries           = "canaries found"
 	ForeignCredentials = "credentials at a foreign host"
-	CredentialWays     = "ways a credential was tempted"
+	CredentialWays     = "ways a credential was tempted" //nolint:gosec // a name for a count
 	EgressEscapes      = "egress escapes"
 	EgressWays         = "egress ways tried"
 	FailingCopies      = "failing copies"
