@@ -12,6 +12,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 )
 
 // command is one invocation of list, copy or sync: its checked flags, its logger, and
@@ -23,7 +24,8 @@ type command struct {
 	began    time.Time
 	log      *zap.Logger
 	progress display
-	empty    string // said where there is nothing to do; "" blames resource tags
+	shard    shard.Shard // the whole, unless a subset says otherwise
+	empty    string      // said where there is nothing to do; "" blames resource tags
 }
 
 // begin checks the shared flags and opens the log. Nothing has been contacted yet.
@@ -70,6 +72,8 @@ func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
 		Elapsed:      time.Since(c.began),
 		Interrupted:  interrupted,
 		BudgetUsedUp: errors.Is(context.Cause(ctx), errBudget),
+
+		Shard: c.shard.String(),
 
 		ManifestsRead: manifestsRead,
 	}

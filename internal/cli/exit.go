@@ -15,6 +15,8 @@ const (
 	exitNothingDone = 3
 	exitChanges     = 4
 	exitBudget      = 6
+	exitDrift       = 7
+	exitDamage      = 8
 	exitUsage       = 10
 	exitInterrupted = 130
 	exitTerminated  = 143
@@ -27,6 +29,8 @@ const exitCodeHelp = `Exit codes:
   3        nothing could be done: discovery failed, or every row did
   4        with --exit-code in a dry run: there are changes
   6        --max-duration is used up; what was not done is listed
+  7        verify found drift: tags that are missing, or not what upstream has
+  8        verify found damage: images that are not complete, or not what their digest says
   10       usage or configuration error; nothing was written
   130/143  interrupted by SIGINT or SIGTERM`
 
@@ -78,8 +82,12 @@ func codeOfReport(r report.Report, changesMatter bool) int {
 	switch o := r.Outcome(); {
 	case o.AllFailed:
 		return exitNothingDone
+	case o.AnyDamaged:
+		return exitDamage
 	case o.AnyFailed || o.AnyBlocked:
 		return exitSomeFailed
+	case o.AnyDrift:
+		return exitDrift
 	case o.Pending:
 		return exitBudget
 	case changesMatter && o.ChangesPlanned:

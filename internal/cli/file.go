@@ -101,34 +101,51 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 // nothing else; rest answers for the others.
 func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth.Provider, error) {
 	hosts := make(map[string]auth.Provider)
+	add := func(place, host, key string, c *config.Credentials) error {
+		if c == nil {
+			return nil
+		}
+		provider, err := credential(host, key+".credentials", *c, log)
+		hosts[place] = provider
+		return err
+	}
 	for host, r := range file.File.Registries {
-		key := "registries." + host + ".credentials"
-		switch c := r.Credentials; {
-		case c == nil:
-		case c.None:
-			hosts[host] = auth.Named{Provider: auth.Anonymous{}, Source: "none, says " + key}
-		case c.AuthFile != "":
-			opened, err := auth.OpenFile(c.AuthFile)
-			if err != nil {
-				return nil, usageErrorf("%s: %w", key, err)
+		key := "registries." + host
+		if err := add(host, host, key, r.Credentials); err != nil {
+			return nil, err
+		}
+		for path, p := range r.Paths {
+			if err := add(host+"/"+path, host, key+".paths."+path, p.Credentials); err != nil {
+				return nil, err
 			}
-			hosts[host] = opened
-		case c.Google != nil:
-			opened, err := asGoogle(host, *c.Google, log)
-			if err != nil {
-				return nil, usageErrorf("registries.%s.credentials: %w", host, err)
-			}
-			hosts[host] = opened
-		case c.Azure != nil:
-			hosts[host] = asAzure(*c.Azure, log)
-		default:
-			hosts[host] = auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}
 		}
 	}
 	if len(hosts) == 0 {
 		return rest, nil
 	}
 	return auth.ByHost{Hosts: hosts, Rest: rest}, nil
+}
+
+// credential is what the file gives one place, under a key.
+func credential(host, key string, c config.Credentials, log *zap.Logger) (auth.Provider, error) {
+	var provider auth.Provider
+	var err error
+	switch {
+	case c.None:
+		return auth.Named{Provider: auth.Anonymous{}, Source: "none, says " + key}, nil
+	case c.AuthFile != "":
+		provider, err = auth.OpenFile(c.AuthFile)
+	case c.Google != nil:
+		provider, err = asGoogle(host, *c.Google, log)
+	case c.Azure != nil:
+		provider = asAzure(*c.Azure, log)
+	default:
+		return auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}, nil
+	}
+	if err != nil {
+		return nil, usageErrorf("%s: %w", key, err)
+	}
+	return provider, nil
 }
 
 // settingsOf returns how a host is spoken to: by the flags where they say something,

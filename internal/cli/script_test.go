@@ -175,6 +175,7 @@ func (s *stage) commands() map[string]command {
 		"template":      s.template,
 		"has":           s.has,
 		"covers":        s.covers,
+		"damage":        s.damage,
 	}
 }
 

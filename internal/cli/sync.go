@@ -50,7 +50,7 @@ is written last and read back.
 		if err != nil {
 			return err
 		}
-		some, err := subset.parse()
+		some, err := c.choose(&subset)
 		if err != nil {
 			return err
 		}

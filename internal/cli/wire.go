@@ -21,6 +21,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/trust"
 )
@@ -44,6 +45,7 @@ type wiring struct {
 // wireOptions are the parts of a command's flags and file that wiring needs.
 type wireOptions struct {
 	run        *runFlags
+	shard      shard.Shard // whose part of the limits this is
 	file       *config.Config
 	upstream   asking
 	writing    map[string]auth.Provider // who writes to a host, where flags say
@@ -189,9 +191,10 @@ func (w *wiring) client(from auth.Provider, settings func(string) registry.Setti
 	return c
 }
 
-// quota returns what a host grants in a second.
+// quota returns what of a host's grant in a second is this process's.
 func (w *wiring) quota(host string) registry.Quota {
-	return quota(w.registries.Quota(host), w.opts.run.limits.over(w.opts.file.File.Registries[host].Limits))
+	all := quota(w.registries.Quota(host), w.opts.run.limits.over(w.opts.file.File.Registries[host].Limits))
+	return shared(all, w.opts.shard)
 }
 
 // throughLibrary moves content through containers/image's own transport instead.

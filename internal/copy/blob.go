@@ -53,6 +53,10 @@ func (j *job) blob(ctx context.Context, want ref.Descriptor) error {
 // obtain sees to it that the destination has a blob.
 func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 	known, at := j.copier.mounts, j.contentOfBlob(want)
+	if j.damaged(want.Digest) {
+		known.missing(at)
+		return j.upload(ctx, want, nil)
+	}
 	if from, ok := known.sure(at); ok {
 		return j.mount(ctx, want, from)
 	}
@@ -191,6 +195,9 @@ func (j *job) stream(ctx context.Context, want ref.Descriptor, session registry.
 				if once := session; once != nil {
 					session = nil
 					return once.UploadBlob(ctx, want, open)
+				}
+				if j.damaged(want.Digest) {
+					return registry.ReplaceBlob(ctx, j.dst, want, open)
 				}
 				return registry.UploadBlob(ctx, j.dst, want, open)
 			})

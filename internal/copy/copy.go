@@ -42,6 +42,7 @@ type Options struct {
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
 	Seen             Seen
+	Damaged          Damaged
 	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
@@ -51,6 +52,18 @@ type Options struct {
 // The zero Seen is of a plan that nobody knows the age of.
 type Seen struct {
 	At time.Time // when it began to look
+}
+
+// Damaged is content that destinations have, or say that they have, and that is not what
+// its digest says. It is brought all the same where something needs it.
+type Damaged map[ref.Repository]map[ref.Digest]bool
+
+// Add notes that a repository's content of a digest is damaged.
+func (d Damaged) Add(repo ref.Repository, digest ref.Digest) {
+	if d[repo] == nil {
+		d[repo] = map[ref.Digest]bool{}
+	}
+	d[repo][digest] = true
 }
 
 // freshFor is how long after the plan has seen a tag nobody is expected to have changed
@@ -306,7 +319,7 @@ func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers
 	if err = j.connect(ctx); err != nil {
 		return false, referrers, err
 	}
-	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
+	if !c.opts.Seen.fresh() && !a.Mends { // asked for now, what may not be written costs no bytes
 		if needed, err := j.needsTag(ctx); err != nil || !needed {
 			return false, referrers, err
 		}
@@ -316,6 +329,9 @@ func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers
 	}
 	if referrers, err = j.content(ctx, root); err != nil {
 		return false, referrers, notMade(a, err)
+	}
+	if a.Mends {
+		return true, referrers, j.mend(ctx, root)
 	}
 	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err

@@ -51,13 +51,18 @@ func TestKilledProcess(t *testing.T) {
 		w.quiet()
 		var out bytes.Buffer
 		cmd := w.program(t.Context(), t, &out, repo)
-		kill := func() { _ = cmd.Process.Kill() }
+		started := make(chan *os.Process, 1)
+		kill := func() { _ = (<-started).Kill() }
 		do := faultreg.ActThen(faultreg.After(kill, faultreg.Stall()))
 		if nth%4 == 0 {
 			do = faultreg.After(kill, faultreg.Stall())
 		}
 		w.down.Inject(faultreg.Rule{Nth: nth, Do: do})
-		err := cmd.Run()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		started <- cmd.Process
+		err := cmd.Wait()
 		exit, ok := errors.AsType[*exec.ExitError](err)
 		if more = ok && exit.ExitCode() == -1; !more && err != nil {
 			t.Fatalf("%v: %s", err, out.String())
@@ -94,13 +99,18 @@ func TestTerminatedProcess(t *testing.T) {
 	w.quiet()
 	var out bytes.Buffer
 	cmd := w.program(t.Context(), t, &out, "n/app")
-	var told time.Time
+	started, told := make(chan *os.Process, 1), make(chan time.Time, 1)
 	w.up.Inject(faultreg.Rule{Kind: faultreg.BlobGet, Do: faultreg.After(func() {
-		told = time.Now()
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		process := <-started
+		told <- time.Now()
+		_ = process.Signal(syscall.SIGTERM)
 	}, faultreg.Stall())}, faultreg.Rule{Kind: faultreg.BlobGet, Times: -1, Do: faultreg.Stall()})
-	err := cmd.Run()
-	took := time.Since(told)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	started <- cmd.Process
+	err := cmd.Wait()
+	took := time.Since(<-told)
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.ExitCode() != 143 {
 		t.Errorf("%v: %s", err, out.String())

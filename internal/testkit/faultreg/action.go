@@ -187,12 +187,13 @@ func Lie(change func(*Answer)) Action {
 // is negative.
 func Corrupt(at int) Action {
 	return Lie(func(a *Answer) {
-		if at < 0 {
-			at += len(a.Body)
+		i := at // the action may be used again
+		if i < 0 {
+			i += len(a.Body)
 		}
-		if at >= 0 && at < len(a.Body) {
+		if i >= 0 && i < len(a.Body) {
 			a.Body = bytes.Clone(a.Body)
-			a.Body[at] ^= 1
+			a.Body[i] ^= 1
 		}
 	})
 }
