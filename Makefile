@@ -46,6 +46,12 @@ test: ## Run all tests with the race detector, in random order
 test-terraform: ## Check the Terraform module, which is a Go module of its own
 	cd aws/terraform/test && $(GO) test -shuffle=on ./...
 
+# FAULTS=full sweeps over every request of a run where other runs take a sample.
+.PHONY: faults
+faults: ## Run all tests with every fault, print the figures and write docs/reliability.md
+	FAULTS=full $(GO) test -json -timeout 60m -tags $(TAGS) ./... | \
+		$(GO) run -tags $(TAGS) ./internal/testkit/faults/cmd/faultmatrix -doc docs/reliability.md
+
 .PHONY: watch
 watch: bin/tools/gotestsum ## Run the tests of each package that changes
 	bin/tools/gotestsum --watch -- -race -tags $(TAGS)

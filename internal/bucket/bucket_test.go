@@ -23,6 +23,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 var repo = ref.Repository{Host: host, Path: "app"}
@@ -34,6 +35,7 @@ func small(seed string) imagetest.Node {
 
 // Everything that a tag needs is there before the tag, and the lists come last.
 func TestOrderAndHeaders(t *testing.T) {
+	faults.Covers(t, "F70")
 	s := serve(t)
 	node := imagetest.Index(small("one"))
 	push(t, s.target(bucket.Options{}), "app", "1.0", node)
@@ -129,6 +131,7 @@ func TestSettings(t *testing.T) {
 
 // Two runs that write one repository at the same time lose no tag and no referrer.
 func TestRunsSideBySide(t *testing.T) {
+	faults.Covers(t, "F70")
 	s := serve(t)
 	subject := small("subject")
 	push(t, s.target(bucket.Options{}), "app", "subject", subject)
@@ -251,6 +254,7 @@ func TestDamageIsReplaced(t *testing.T) {
 
 // Wrong bytes never become visible, and what was sent of them is not left behind.
 func TestWrongBytes(t *testing.T) {
+	faults.Covers(t, "F70")
 	for name, opts := range map[string]bucket.Options{"whole": {}, "in parts": bucket.Options{}.Sized(100, 5<<10)} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t)
@@ -323,6 +327,7 @@ func TestKindsOfErrors(t *testing.T) {
 
 // What passes by itself is asked for again.
 func TestRetries(t *testing.T) {
+	faults.Covers(t, "F70")
 	s := serve(t)
 	push(t, s.target(bucket.Options{}), "app", "1.0", small("one"))
 	failed := 0

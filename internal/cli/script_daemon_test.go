@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // background is a daemon that a script has started.
@@ -161,11 +159,4 @@ func (s *stage) copying(ts *testscript.TestScript, _ bool, _ []string) {
 			return false
 		}
 	})
-}
-
-// covers ID… says that the script has proven a fault class, up to this line.
-func (s *stage) covers(_ *testscript.TestScript, _ bool, args []string) {
-	for _, id := range args {
-		faults.Covers(s.t, id)
-	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/pushgateway"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
@@ -189,6 +190,9 @@ func (s *stage) commands() map[string]command {
 		"covers":        s.covers,
 	}
 }
+
+// covers ID… says which fault classes and invariants a script proves, see package faults.
+func (s *stage) covers(_ *testscript.TestScript, _ bool, args []string) { faults.Covers(s.t, args...) }
 
 // fill FILE… puts the values of environment variables into files, where they stand as
 // $NAME; $$ is a dollar sign.

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // FuzzLoad: nothing in a file makes Load panic or take long, every problem is one line
 // in the file, and what was understood can be shown and read again.
 func FuzzLoad(f *testing.F) {
+	faults.Covers(f, "I16")
 	f.Add(string(config.Example()), "")
 	for _, c := range append(problemCases(), credentialCases()...) {
 		if len(c.text) < 10_000 {

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // Whatever a file of the largest size holds, it is refused or read in bounded time and
 // memory.
 func TestLimits(t *testing.T) {
+	faults.Covers(t, "F87", "F89")
 	const size = config.MaxFile
 	quadratic := "x-a: &a [" + strings.TrimSuffix(strings.Repeat("x,", 10_000), ",") + "]\nx-b: [" + strings.TrimSuffix(strings.Repeat("*a,", 10_000), ",") + "]\n"
 	for name, text := range map[string]string{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // pattern is a mirror of what quay.io lists.
@@ -187,6 +188,7 @@ func TestPaths(t *testing.T) {
 
 // Rules from other places join those of the file when clashes are looked for.
 func TestClashes(t *testing.T) {
+	faults.Covers(t, "F88")
 	mirrors := mustLoad(t, head+`mirrors:
 - {name: a, from: quay.io/a, to: r.example.com/x, tags: [1.0, 2.*]}
 - {name: b, from: quay.io/b, to: r.example.com/x, tags: [2.0, 3.0]}

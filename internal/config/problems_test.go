@@ -9,11 +9,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // TestProblems compares what is said of each case with testdata/problems.txt, which was
 // reviewed by eye and shows the texts as well.
 func TestProblems(t *testing.T) {
+	faults.Covers(t, "F86", "F87", "F89", "F90")
 	var b strings.Builder
 	for _, c := range append(problemCases(), credentialCases()...) {
 		_, err := load(c.text)

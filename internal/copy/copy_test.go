@@ -20,6 +20,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // flavours are the ways content can take.
@@ -89,6 +90,7 @@ func helmChart() imagetest.Node {
 // Every shape of image arrives byte for byte, by every way, and the tag is the last
 // thing written. Asked for once more, nothing is written at all.
 func TestCopies(t *testing.T) {
+	faults.Covers(t, "F38", "F39", "F45", "F47", "F48", "I3")
 	all := graphs()
 	for _, flavour := range flavours {
 		for _, name := range slices.Sorted(maps.Keys(all)) {

@@ -24,6 +24,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -58,6 +59,7 @@ func flipLast(b []byte) []byte {
 // Content that is not what its digest says never becomes a tag, and never a blob: the
 // destination has not even got to see all of it.
 func TestCorruptSource(t *testing.T) {
+	faults.Covers(t, "F08", "F09", "F33", "F34")
 	tests := []struct {
 		name    string
 		target  func(root imagetest.Node) string // what is tampered with
@@ -114,6 +116,7 @@ func TestCorruptSource(t *testing.T) {
 
 // A layer that upstream holds wrongly is not read again for every image that needs it.
 func TestCorruptLayerOfManyImages(t *testing.T) {
+	faults.Covers(t, "F33")
 	t.Parallel()
 	base, up := imagetest.Layer("base", 500), distribution(t)
 	w := newWorld(t, tampered(t, up, func(path string, body []byte) []byte {
@@ -142,6 +145,7 @@ func childOf(root imagetest.Node) string { return string(root.Children[0].Digest
 
 // A stream that breaks off is begun again; where it may not be, the tag stays.
 func TestBrokenStreams(t *testing.T) {
+	faults.Covers(t, "F05", "F10")
 	faults := map[string]ecrlocal.Fault{
 		"cut":     {CutAfter: 1000},
 		"stalled": {CutAfter: 1000, Hold: make(chan struct{})},
@@ -248,6 +252,7 @@ func TestPermanentFailureCancelsSiblings(t *testing.T) {
 
 // An image whose child upstream has lost names the child, and writes nothing.
 func TestMissingChild(t *testing.T) {
+	faults.Covers(t, "F37")
 	t.Parallel()
 	w := newWorld(t, distribution(t), distribution(t), nil)
 	lost := image("lost", arm64)
@@ -265,6 +270,7 @@ func TestMissingChild(t *testing.T) {
 
 // One image's failure is its own.
 func TestFailuresAreIsolated(t *testing.T) {
+	faults.Covers(t, "I6")
 	t.Parallel()
 	w := newWorld(t, distribution(t), distribution(t), nil)
 	base := imagetest.Layer("base", 2000)
@@ -316,6 +322,7 @@ func perform(r *http.Request, next http.Handler) *httptest.ResponseRecorder {
 
 // What came of writing a tag is what the tag serves afterwards, whatever was answered.
 func TestAnswersToTheTag(t *testing.T) {
+	faults.Covers(t, "F22", "F76")
 	other := image("other", amd64)
 	type handler = func(w http.ResponseWriter, r *http.Request, next http.Handler)
 	say := func(status int, body string) handler {
@@ -366,6 +373,7 @@ func TestAnswersToTheTag(t *testing.T) {
 
 // A server that says yes to everything holds nothing.
 func TestServerThatSaysYes(t *testing.T) {
+	faults.Covers(t, "F23")
 	for _, status := range []int{http.StatusOK, http.StatusCreated} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
@@ -383,6 +391,7 @@ func TestServerThatSaysYes(t *testing.T) {
 // A tag that is not what the plan saw is not overwritten, and nothing else is brought
 // either: the look comes before the bytes.
 func TestChangedBefore(t *testing.T) {
+	faults.Covers(t, "F78")
 	for _, flavour := range flavours {
 		t.Run(flavour.name, func(t *testing.T) {
 			t.Parallel()
@@ -413,6 +422,7 @@ func TestChangedBefore(t *testing.T) {
 // is no longer what the plan saw is left alone, and one that another run has brought is
 // not written again.
 func TestLooks(t *testing.T) {
+	faults.Covers(t, "F78")
 	planned, theirs, node := image("planned", amd64), image("theirs", amd64), image("x", amd64)
 	for name, test := range map[string]struct {
 		seen  copy.Seen
@@ -452,6 +462,7 @@ func TestLooks(t *testing.T) {
 
 // A tag that changes while the content is on its way is seen by the second look.
 func TestChangedWhileCopying(t *testing.T) {
+	faults.Covers(t, "F78")
 	t.Parallel()
 	down := distribution(t)
 	theirs, node := image("theirs", amd64), image("x", amd64)
@@ -473,6 +484,7 @@ func TestChangedWhileCopying(t *testing.T) {
 // Two runs race for an immutable tag. ECR refuses the second one even where both write
 // the same.
 func TestImmutableRace(t *testing.T) {
+	faults.Covers(t, "F61", "F62")
 	node, theirs := image("x", amd64), image("theirs", amd64)
 	for name, test := range map[string]struct {
 		first  imagetest.Node
@@ -501,6 +513,7 @@ func TestImmutableRace(t *testing.T) {
 // the index above that. The registry refuses what it is sent, and what it lacks is brought
 // once more.
 func TestLostLayerIsBroughtAgain(t *testing.T) {
+	faults.Covers(t, "F50")
 	node := imagetest.Index(image("x", amd64), image("x", arm64))
 	for name, sent := range map[string]string{"before the image": childOf(node), "before the index": "1"} {
 		t.Run(name, func(t *testing.T) {
@@ -561,6 +574,7 @@ func TestChangedWhileBroughtAgain(t *testing.T) {
 
 // A manifest that a registry does not like is refused twice and no more.
 func TestRefusedManifest(t *testing.T) {
+	faults.Covers(t, "F21")
 	t.Parallel()
 	w, node := newWorld(t, distribution(t), distribution(t), nil), image("x", amd64)
 	w.push(w.up, "team/app", "1", node)
@@ -664,6 +678,7 @@ func TestLaterImageBringsWhatAnotherGaveUp(t *testing.T) {
 // A run that is interrupted leaves every tag as it was, says so, and writes nothing
 // from then on.
 func TestInterrupted(t *testing.T) {
+	faults.Covers(t, "I17")
 	for _, flavour := range flavours {
 		t.Run(flavour.name, func(t *testing.T) {
 			t.Parallel()
@@ -724,6 +739,7 @@ func TestEndedBeforeItBegan(t *testing.T) {
 // The run ends in the middle of writing a tag. The report then says what the tag is: it
 // used to be called not done when the answer was all that was missing.
 func TestInterruptedWhileWritingTheTag(t *testing.T) {
+	faults.Covers(t, "F76", "I17")
 	for name, test := range map[string]struct {
 		done, deaf bool
 		status     plan.Status
@@ -766,6 +782,7 @@ func TestInterruptedWhileWritingTheTag(t *testing.T) {
 
 // Hostile or broken indexes and manifests are refused before anything is written.
 func TestWrongSizes(t *testing.T) {
+	faults.Covers(t, "F43")
 	layer := imagetest.Layer("l", 500)
 	lied := layer
 	lied.Descriptor.Size = 400
@@ -798,6 +815,7 @@ func TestWrongSizes(t *testing.T) {
 // An image that is wrong about a layer's size does not pass on the strength of another
 // image that is right about it and brought the layer first.
 func TestWrongSizeOfSharedLayer(t *testing.T) {
+	faults.Covers(t, "F43")
 	t.Parallel()
 	w := newWorld(t, distribution(t), distribution(t), nil)
 	layer := imagetest.Layer("l", 500)

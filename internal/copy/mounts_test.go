@@ -15,6 +15,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
 
@@ -214,6 +215,7 @@ func mounting(t *testing.T, p *place, handle func(w http.ResponseWriter, r *http
 // Whatever a registry makes of being asked, the images arrive, and one that keeps on
 // refusing, or does not do what it says, is left alone.
 func TestMountsThatAreNoHelp(t *testing.T) {
+	faults.Covers(t, "F51")
 	answer := func(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
 		return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(status) }
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
 
@@ -49,6 +50,7 @@ func drawNode(t *rapid.T, made []imagetest.Node) imagetest.Node {
 // byte for byte, each blob is read and uploaded once, each root is written once for each of
 // its tags and each manifest below once, and a second run writes nothing.
 func TestAnyImagesArrive(t *testing.T) {
+	faults.Covers(t, "F46", "I2", "I3", "I9")
 	t.Parallel()
 	w := newWorld(t, distribution(t), distribution(t), nil)
 	n := 0

@@ -19,6 +19,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
@@ -129,6 +130,7 @@ func TestOneDownloadFeedsAllUploads(t *testing.T) {
 
 // Where the spool is of no use, upstream is read again, and nothing fails.
 func TestSpoolThatIsNoHelp(t *testing.T) {
+	faults.Covers(t, "F81")
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

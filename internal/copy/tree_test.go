@@ -21,6 +21,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 var platform = ref.Platform{OS: "linux", Architecture: "amd64"}
@@ -162,6 +163,7 @@ func wide(children int) imagetest.Node {
 }
 
 func TestTreeLimits(t *testing.T) {
+	faults.Covers(t, "F38")
 	tests := []struct {
 		name  string
 		root  imagetest.Node
@@ -199,6 +201,7 @@ func TestTreeLimits(t *testing.T) {
 }
 
 func TestTreeErrorsNameTheManifest(t *testing.T) {
+	faults.Covers(t, "F41")
 	a, b := imagetest.Image(platform), imagetest.Image(platform, imagetest.Layer("b", 5))
 	root := imagetest.Index(a, b)
 	schema1 := registry.Manifest{MediaType: "application/vnd.docker.distribution.manifest.v1+json", Raw: b.Raw}

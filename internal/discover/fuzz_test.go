@@ -6,11 +6,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // FuzzFromTags: nothing in a resource tag makes the reader panic, every problem is a
 // SyntaxError inside of its value, and what was understood can be printed and read.
 func FuzzFromTags(f *testing.F) {
+	faults.Covers(f, "I16")
 	f.Add("docker.io/library/nginx", "1.27.+/latest/-+-rc+", "newest:5/mode:higher", "re:YXxi", "linux/amd64", "variant=alpine major=6")
 	f.Add("quay.io:443/org/app", "semver:ge1.2 lt2.0/semver:1.2 - 1.9", "a@"+aDigest, "-semver:1.x", "all", "immutable=1.+")
 	f.Add("nginx:1", "//", "mode:mode:", "re:+/=", "linux", "=")

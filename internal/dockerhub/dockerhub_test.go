@@ -22,6 +22,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/dockerhub"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // collect reads a list, and checks that nothing comes after an error.
@@ -532,6 +533,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 // Where a name resolves to the address of a metadata service, nothing is sent.
 func TestNoRequestGoesToTheMetadataService(t *testing.T) {
+	faults.Covers(t, "F03")
 	c := dockerhub.New(dockerhub.Options{BaseURL: &url.URL{Scheme: "http", Host: "169.254.169.254"}})
 	defer c.Close()
 	_, err := collect(t, c.Namespace(t.Context(), "a"))
@@ -576,6 +578,7 @@ func FuzzPathOf(f *testing.F) {
 // Whatever the services say, what comes of it are repositories of Docker Hub, and those of
 // the namespace that was asked for.
 func FuzzAnswers(f *testing.F) {
+	faults.Covers(f, "I16")
 	f.Add(`{"count":1,"next":"?page=2","num_pages":2,"results":[{"name":"x","namespace":"a","repository_type":null}]}`)
 	f.Add(`{"count":-1,"next":null,"results":[{"name":"b/../x","namespace":"a"},{"name":"A"}]}`)
 	f.Add(`{"results":null}`)

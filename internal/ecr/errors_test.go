@@ -20,6 +20,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // wrapped is err as the SDK returns it, with a request id and all.
@@ -178,6 +179,7 @@ func counting(op string, failures int, fail func(http.ResponseWriter)) (script, 
 }
 
 func TestRetries(t *testing.T) {
+	faults.Covers(t, "F57")
 	refusing := func(code string) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) { refuse(w, code, "m") }
 	}

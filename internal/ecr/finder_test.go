@@ -25,6 +25,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const missingPermission = "AccessDeniedException"
@@ -118,6 +119,7 @@ func TestFindingIsCheap(t *testing.T) {
 // Each key is asked for by itself, since the tagging API joins several with AND. What
 // cannot be followed is a row, and the others go on.
 func TestMistakesAreFindings(t *testing.T) {
+	faults.Covers(t, "F66")
 	server := ecrlocaltest.Start(t)
 	for name, tags := range map[string]map[string]string{
 		"a-good":     mirrored(),
@@ -353,6 +355,7 @@ func TestSeveralRegions(t *testing.T) {
 }
 
 func TestARegionThatFailsIsAFinding(t *testing.T) {
+	faults.Covers(t, "F68")
 	server := ecrlocaltest.Start(t)
 	create(t, server, "app", ecrlocal.RepositoryOptions{Region: "us-east-1"})
 	server.FailNext("GetResources", 1, inRegion("af-south-1", refusal("UnrecognizedClientException", "The security token included in the request is invalid.")))
@@ -601,6 +604,7 @@ func TestRepositoryDeletedWhileListing(t *testing.T) {
 
 // One repository whose tags may not be read hid all others of its Region.
 func TestOneDeniedRepositoryIsARow(t *testing.T) {
+	faults.Covers(t, "F65")
 	for _, code := range []string{missingPermission, "InvalidParameterException"} {
 		server := ecrlocaltest.Start(t)
 		for _, name := range []string{"app-1", "app-2", "app-3"} {
@@ -677,6 +681,7 @@ func TestOutageWhileReadingTags(t *testing.T) {
 }
 
 func TestThrottledCallsAreTriedAgain(t *testing.T) {
+	faults.Covers(t, "F57")
 	for _, test := range []struct {
 		op    string
 		route ecr.Route
@@ -712,6 +717,7 @@ func TestThrottledForGood(t *testing.T) {
 // A page token of the tagging API lives for 15 minutes, which a throttled listing may
 // outlast. The listing is begun again.
 func TestPageTokenExpires(t *testing.T) {
+	faults.Covers(t, "F67")
 	c := ecrlocaltest.NewClock()
 	server := ecrlocaltest.Start(t, ecrlocaltest.WithClock(c))
 	var want []string

@@ -19,6 +19,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const getToken = "GetAuthorizationToken"
@@ -154,6 +155,7 @@ func TestPasswordForACallerThatIsGone(t *testing.T) {
 }
 
 func TestPasswordIsRenewedAtHalfItsLife(t *testing.T) {
+	faults.Covers(t, "F59")
 	server, registries, clock := passwords(t, ecr.Options{})
 	first := password(t, registries, hostIn("us-east-1"))
 	clock.Advance(6*time.Hour - time.Second)
@@ -171,6 +173,7 @@ func TestPasswordIsRenewedAtHalfItsLife(t *testing.T) {
 // Once a renewal had failed, every request to the registry began with another attempt
 // and another warning.
 func TestPasswordThatCannotBeRenewed(t *testing.T) {
+	faults.Covers(t, "F59")
 	log, logs := observed()
 	server, registries, clock := passwords(t, ecr.Options{Log: log})
 	first := password(t, registries, hostIn("us-east-1"))
@@ -208,6 +211,7 @@ func TestPasswordExpiresAndCannotBeRenewed(t *testing.T) {
 }
 
 func TestRefusedPasswordIsReplacedOnce(t *testing.T) {
+	faults.Covers(t, "F59")
 	server, registries, clock := passwords(t, ecr.Options{})
 	stale := password(t, registries, hostIn("us-east-1"))
 	clock.Advance(time.Second) // so that the next differs

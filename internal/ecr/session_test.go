@@ -21,6 +21,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 func TestSessionRegion(t *testing.T) {
@@ -263,6 +264,7 @@ func TestProfileWithARole(t *testing.T) {
 }
 
 func TestWebIdentityWithoutAToken(t *testing.T) {
+	faults.Covers(t, "F60")
 	server := ecrlocaltest.Start(t, roles())
 	missing := filepath.Join(t.TempDir(), "token")
 	irsa(t, server, missing)
@@ -280,6 +282,7 @@ func TestWebIdentityWithoutAToken(t *testing.T) {
 
 // The token file is read anew for each exchange, since the kubelet replaces it.
 func TestWebIdentityIsRefused(t *testing.T) {
+	faults.Covers(t, "F60")
 	server := ecrlocaltest.Start(t, roles())
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, nil, 0o600); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // ecrTarget starts an ECR with one repository, app, and a target that knows it.
@@ -138,6 +139,7 @@ func TestSnapshotIsWholeOrAnError(t *testing.T) {
 // The SDK's paginator takes a page token that repeats for the end of the listing: what
 // came after it was missing from the snapshot, without a word.
 func TestSnapshotOfPagesThatRepeat(t *testing.T) {
+	faults.Covers(t, "F67")
 	for name, tokens := range map[string]func(given string) string{
 		"the same for ever": func(string) string { return "a" },
 		"in a circle":       func(given string) string { return map[string]string{"": "a", "a": "b", "b": "c", "c": "a"}[given] },
@@ -161,6 +163,7 @@ func TestSnapshotOfPagesThatRepeat(t *testing.T) {
 // A listing that repeated itself once is whole at the second try, with nothing of the
 // first in it.
 func TestSnapshotBeginsAgain(t *testing.T) {
+	faults.Covers(t, "F67")
 	calls := 0
 	_, registries := connect(t, scripted(t, nil, func(w http.ResponseWriter, _ request) bool {
 		calls++

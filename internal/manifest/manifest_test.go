@@ -14,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/manifest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const (
@@ -148,6 +149,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
+	faults.Covers(t, "F41", "F42", "F43", "F44", "F45")
 	entry := func(digest string, size int) string {
 		return `{"manifests":[` + descriptor(imgspec.MediaTypeImageManifest, digest, size) + `]}`
 	}
@@ -503,6 +505,7 @@ func TestMissing(t *testing.T) {
 // use; and where it takes a document, no other reader that tells capitals apart and
 // takes the first of two equal names would see another one.
 func FuzzParse(f *testing.F) {
+	faults.Covers(f, "I16")
 	a := platformed("", amd64)
 	for _, n := range []imagetest.Node{
 		a, a.WithoutMediaType(), imagetest.Index(a, imagetest.Attestation(a)), imagetest.DockerIndex(a), imagetest.Artifact("application/x"),

@@ -9,9 +9,11 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 func TestGate(t *testing.T) {
+	faults.Covers(t, "F102")
 	const private = "111122223333.dkr.ecr.eu-central-1.amazonaws.com"
 	isPrivate := func(host string) bool { return host == private }
 	tests := []struct {

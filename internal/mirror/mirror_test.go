@@ -21,12 +21,14 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/selection"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // The first run copies. The second costs one HEAD for each upstream tag, one ListImages
 // for each repository, and nothing else: no GET, no write, not even a word with the
 // destination's registry.
 func TestSecondRunReadsOnlyWhatItMust(t *testing.T) {
+	faults.Covers(t, "I3")
 	w := newWorld(t)
 	index := imagetest.Index(image("x", amd64), image("x", arm64), imagetest.Attestation(image("x", amd64)))
 	for _, tag := range []string{"1.0", "1.1", "latest"} {
@@ -82,6 +84,7 @@ func TestSecondRunReadsOnlyWhatItMust(t *testing.T) {
 
 // A plan writes nothing, and reads each manifest that it measures once.
 func TestPlanWritesNothing(t *testing.T) {
+	faults.Covers(t, "I5")
 	w := newWorld(t)
 	index := imagetest.Index(image("x", amd64), image("x", arm64))
 	for i := range 6 {
@@ -160,6 +163,7 @@ func TestListOfLiteralsContactsNobody(t *testing.T) {
 
 // One mirror that cannot be followed is one row, and the others go on.
 func TestBadMirrorsDoNotStopOthers(t *testing.T) {
+	faults.Covers(t, "I6")
 	w := newWorld(t)
 	w.push("org/app", "1", image("x", amd64))
 	w.repository("mirror/good", "org/app", "1")
@@ -234,6 +238,7 @@ func TestUpstreamMoves(t *testing.T) {
 // What was asked for by digest stays what it is, whatever the tag of that name means
 // upstream; and a trust policy is not told that it is that tag.
 func TestDigestPin(t *testing.T) {
+	faults.Covers(t, "F103")
 	w := newWorld(t)
 	pinned, other := image("pinned", amd64), image("other", amd64)
 	w.push("org/app", "", pinned)
@@ -263,6 +268,7 @@ func TestDigestPin(t *testing.T) {
 // A repository that goes between discovery and the look at its tags is blocked, and the
 // others are mirrored.
 func TestRepositoryGoes(t *testing.T) {
+	faults.Covers(t, "F63")
 	w := newWorld(t)
 	w.push("org/app", "1", image("x", amd64))
 	w.repository("mirror/gone", "org/app", "1")
@@ -286,6 +292,7 @@ func TestRepositoryGoes(t *testing.T) {
 // What the trust policy refuses is blocked before a byte of it moves, and before its
 // manifests are read; what could not be judged has failed.
 func TestPolicyRefuses(t *testing.T) {
+	faults.Covers(t, "F103")
 	w := newWorld(t)
 	for _, tag := range []string{"good", "bad", "unclear"} {
 		w.push("org/app", tag, image(tag, amd64))
@@ -319,6 +326,7 @@ func TestPolicyRefuses(t *testing.T) {
 
 // What cannot be mirrored as it is, is known before the first write of the run.
 func TestUnsupportedImages(t *testing.T) {
+	faults.Covers(t, "F45")
 	w := newWorld(t)
 	lost := image("lost", arm64)
 	w.push("org/app", "whole", image("x", amd64))
@@ -545,6 +553,7 @@ func TestPlatformThatIsNotThere(t *testing.T) {
 
 // The plan and its warnings do not depend on which answer came first.
 func TestPlanIsStable(t *testing.T) {
+	faults.Covers(t, "I9")
 	w := newWorld(t)
 	for i := range 5 {
 		w.push("org/app", fmt.Sprint(i), image(fmt.Sprint(i), amd64))
@@ -652,6 +661,7 @@ func TestRulesThatCannotBeApplied(t *testing.T) {
 }
 
 func TestGateStopsRules(t *testing.T) {
+	faults.Covers(t, "F102")
 	w := newWorld(t)
 	w.push("org/app", "1", image("x", amd64))
 	w.push("other/app", "1", image("x", amd64))

@@ -26,6 +26,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/state"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -132,6 +133,7 @@ func wantRow(t *testing.T, results map[string]plan.Result, name string, status p
 // A tag that upstream drops is shown for as long as the grace lasts, and then goes. What
 // shares its image, and everything else, stays whole.
 func TestPrune(t *testing.T) {
+	faults.Covers(t, "F56")
 	w := newWorld(t)
 	k := newKeeper(w)
 	for _, tag := range []string{"1.0", "1.1", "2.0"} {
@@ -180,6 +182,7 @@ func TestPrune(t *testing.T) {
 
 // Nothing goes where anything is in doubt.
 func TestPruneInDoubt(t *testing.T) {
+	faults.Covers(t, "F56", "F80", "I7")
 	ready := func(t *testing.T, tags string) *keeper {
 		t.Helper()
 		w := newWorld(t)
@@ -471,6 +474,7 @@ func TestPruneOfSeveralMirrors(t *testing.T) {
 
 // Without what it takes, pruning reports.
 func TestPruneReportsOnly(t *testing.T) {
+	faults.Covers(t, "F56")
 	w := newWorld(t)
 	w.push("org/app", "2.0", image("2.0", amd64))
 	w.repository("mirror/app", "org/app", "+", prunes)
@@ -593,6 +597,7 @@ func deletions(entries []ecrlocal.Entry) []string {
 
 // What was not listed to its end was not listed.
 func TestPruneWhereTheDestinationsListBreaksOff(t *testing.T) {
+	faults.Covers(t, "I7")
 	p := newPlain(t, nil)
 	p.later(0)
 	p.here.FailNext("tags-list", 100, ecrlocal.Fault{CutAfter: 20})

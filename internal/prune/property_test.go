@@ -14,6 +14,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/prune"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 // somebody's tags, and what they are about.
@@ -65,6 +66,7 @@ func views(t *rapid.T) []prune.View {
 // Whatever mirrors want and registries hold: a tag goes only if nobody wants it, nothing
 // protects it, nothing failed, its grace is over, and no brake is exceeded.
 func TestNothingGoesThatShouldStay(t *testing.T) {
+	faults.Covers(t, "F80", "I7")
 	var removed, stopped int
 	rapid.Check(t, func(t *rapid.T) {
 		views := views(t)

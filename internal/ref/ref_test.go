@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const (
@@ -55,6 +56,7 @@ func TestParse(t *testing.T) {
 // An upper-case name used to be answered with the library's words, since its own error
 // for that is not the one it exports.
 func TestParseRefuses(t *testing.T) {
+	faults.Covers(t, "F98")
 	tests := []struct{ in, want string }{
 		{"", "expected [HOST"},
 		{" nginx", "expected [HOST"},
@@ -249,6 +251,7 @@ func TestFormatPlatforms(t *testing.T) {
 // What Parse accepts it writes in a form that means the same, and that is safe to put
 // into a URL's path.
 func FuzzParse(f *testing.F) {
+	faults.Covers(f, "I16")
 	for _, seed := range []string{
 		"nginx", "nginx:1.27", "quay.io:443/org/app@" + sha256Digest, "localhost/a", "[::1]:5000/a:b", "a//b", "https://x/y",
 		"X/y", "a:b@" + sha512Digest, "docker.io/library/nginx:latest", "library/../nginx",

@@ -23,6 +23,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files and the sample in docs/output.md")
@@ -441,6 +442,7 @@ func hostileReport() report.Report {
 }
 
 func TestHostileTextNeverReachesATerminalRaw(t *testing.T) {
+	faults.Covers(t, "F99")
 	for _, f := range report.Formats() {
 		for _, width := range []int{0, 40, 80, 120, 400} {
 			text := write(t, hostileReport(), f, report.Options{Width: width, Empty: "\x1b"})
@@ -452,6 +454,7 @@ func TestHostileTextNeverReachesATerminalRaw(t *testing.T) {
 }
 
 func TestHostileTextInMarkdownIsNoMarkup(t *testing.T) {
+	faults.Covers(t, "F99")
 	text := write(t, hostileReport(), report.Markdown, report.Options{})
 	for line := range strings.Lines(text) {
 		bare := strings.NewReplacer(`\\`, "", `\|`, "", "\\`", "", `\<`, "", `\[`, "", `\$`, "").Replace(line)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/state"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const (
@@ -142,6 +143,7 @@ func TestNothingIsRememberedTooLong(t *testing.T) {
 }
 
 func TestParseIsStrict(t *testing.T) {
+	faults.Covers(t, "F82")
 	whole := func(tag, entry string) string {
 		return fmt.Sprintf(`{"apiVersion":%q,"repositories":{"ecr.example/app":{%q:%s}}}`, state.APIVersion, tag, entry)
 	}

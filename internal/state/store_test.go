@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/state"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 func TestFile(t *testing.T) {
@@ -34,6 +35,7 @@ func TestFile(t *testing.T) {
 
 // A file that is no state is left alone: somebody may have named the wrong one.
 func TestUpdateLeavesWhatIsNoState(t *testing.T) {
+	faults.Covers(t, "F82")
 	path := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)

@@ -374,6 +374,7 @@ func TestAnExpiredECRPasswordIsRenewed(t *testing.T) {
 }
 
 func TestAPasswordThatExpiresUnderAnUpload(t *testing.T) {
+	faults.Covers(t, "F18")
 	inWorld(t, func(t *testing.T, w *world) {
 		p := &provider{current: oldPassword, next: []auth.Credential{newPassword}}
 		var mu sync.Mutex
@@ -478,6 +479,7 @@ func TestAWrongPasswordThatCannotBeRenewed(t *testing.T) {
 }
 
 func TestAnExpiredBearerTokenIsRenewed(t *testing.T) {
+	faults.Covers(t, "F18")
 	for name, refusal := range map[string]http.HandlerFunc{
 		"401": guarded(bearer("repository:team/app:pull"), only("never"), nil),
 		"403": refuse(403, "DENIED", "token has expired"),

@@ -95,6 +95,7 @@ func take(got *[]byte) http.HandlerFunc {
 }
 
 func TestHasBlob(t *testing.T) {
+	faults.Covers(t, "F49")
 	const what = "/v2/team/app/blobs/"
 	length := func(n int) http.HandlerFunc { return with("Content-Length", fmt.Sprint(n), refuse(200, "", "")) }
 	tests := []struct {
@@ -349,7 +350,7 @@ func TestWhatWasOpenedIsClosed(t *testing.T) {
 const stallTime = 30 * time.Second
 
 func TestStalls(t *testing.T) {
-	faults.Covers(t, "F12")
+	faults.Covers(t, "F12", "F13")
 	// A pipe that nobody writes to, read through GetBlob as well as directly.
 	silent := func(t *testing.T) registry.Opener {
 		r, w := io.Pipe()
@@ -529,6 +530,7 @@ func TestWaitingForAPlaceIsNoStall(t *testing.T) {
 }
 
 func TestCancelledUploadsNameTheCause(t *testing.T) {
+	faults.Covers(t, "I17")
 	enough := errors.New("enough")
 	for name, handler := range map[string]http.HandlerFunc{
 		"at the start":  func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },

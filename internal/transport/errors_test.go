@@ -45,6 +45,7 @@ func TestStatusErrorKinds(t *testing.T) {
 }
 
 func TestErrorTexts(t *testing.T) {
+	faults.Covers(t, "F99", "F101")
 	long := strings.Repeat("x", 1<<20)
 	html := with("Content-Type", "text/html", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(502)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -96,6 +97,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestResolveByDigestDoesNotBelieveAnotherDigest(t *testing.T) {
+	faults.Covers(t, "F35")
 	inWorld(t, func(t *testing.T, w *world) {
 		other := digest.FromString("other")
 		j := w.serve(host, with("Docker-Content-Digest", string(other), func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(raw) }))
@@ -110,6 +112,7 @@ func TestResolveByDigestDoesNotBelieveAnotherDigest(t *testing.T) {
 }
 
 func TestResolveSaysWhatTheRegistryLeavesOut(t *testing.T) {
+	faults.Covers(t, "F35")
 	inWorld(t, func(t *testing.T, w *world) {
 		w.serve(host, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", manifestType+"; charset=utf-8")
@@ -151,6 +154,7 @@ func TestManifestRequestAcceptsEveryType(t *testing.T) {
 }
 
 func TestManifestByDigestIsChecked(t *testing.T) {
+	faults.Covers(t, "F34", "F35")
 	wrong := func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(bytes.Replace(raw, []byte("2"), []byte("3"), 1))
 	}
@@ -176,6 +180,7 @@ func TestManifestByDigestIsChecked(t *testing.T) {
 }
 
 func TestADigestThatIsNoneIsRefusedBeforeAnyRequest(t *testing.T) {
+	faults.Covers(t, "F44")
 	inWorld(t, func(t *testing.T, w *world) {
 		j := w.serve(host, manifest)
 		c := w.client(transport.Options{})
@@ -197,6 +202,7 @@ func TestADigestThatIsNoneIsRefusedBeforeAnyRequest(t *testing.T) {
 }
 
 func TestManifestsThatAreTooLong(t *testing.T) {
+	faults.Covers(t, "F40")
 	big := bytes.Repeat([]byte("x"), transport.MaxManifest+1)
 	t.Run("announced", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -133,6 +134,7 @@ func TestFewerAreAskedAtOnceWhereThatIsTooMuch(t *testing.T) {
 
 // PutImage is what ECR throttles, and reading goes on meanwhile.
 func TestOneKindBeingThrottledSlowsNoOther(t *testing.T) {
+	faults.Covers(t, "F58")
 	inWorld(t, func(t *testing.T, w *world) {
 		s := &service{answer: manifest, takes: 50 * time.Millisecond}
 		w.serve(host, func(rw http.ResponseWriter, r *http.Request) {
@@ -181,6 +183,7 @@ func TestAThrottledSourceDoesNotSlowTheDestination(t *testing.T) {
 
 // The ten PutImage in a second are an account's in a Region, under whichever name.
 func TestHostsOfOneScopeShareItsQuota(t *testing.T) {
+	faults.Covers(t, "F58")
 	const other = "fips.example:5000"
 	for name, c := range map[string]struct {
 		scopes map[string]string
@@ -219,6 +222,7 @@ func TestHostsOfOneScopeShareItsQuota(t *testing.T) {
 
 // Somebody else pushes to the account too: what AWS publishes is not what is left.
 func TestARefusedPaceHalvesAndRecovers(t *testing.T) {
+	faults.Covers(t, "F58")
 	synctest.Test(t, func(t *testing.T) {
 		b := transport.NewBucket(8)
 		pace := func(n int) time.Duration {

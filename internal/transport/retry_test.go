@@ -61,7 +61,7 @@ var questions = []question{
 }
 
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
-	faults.Covers(t, "F14")
+	faults.Covers(t, "F14", "F15")
 	faults := map[string]http.HandlerFunc{"reset": hangUp, "truncated": truncated}
 	for _, status := range []int{408, 429, 500, 502, 503, 504} {
 		faults[fmt.Sprint(status)] = refuse(status, "", "")
@@ -106,6 +106,7 @@ func TestAttemptsAreCounted(t *testing.T) {
 }
 
 func TestWhatStaysIsNotTriedAgain(t *testing.T) {
+	faults.Covers(t, "F21")
 	for status, kind := range map[int]error{
 		400: registry.ErrPermanent, 401: registry.ErrDenied, 403: registry.ErrDenied, 404: registry.ErrNotFound,
 		405: registry.ErrUnsupported, 409: registry.ErrPermanent, 416: registry.ErrPermanent, 501: registry.ErrUnsupported,
@@ -184,6 +185,7 @@ func TestTheWholeHostPauses(t *testing.T) {
 }
 
 func TestUploadsKeepThePauseToo(t *testing.T) {
+	faults.Covers(t, "F17")
 	inWorld(t, func(t *testing.T, w *world) {
 		j := w.serve(host, inTurn(with("Retry-After", "40", refuse(429, "", "")), store(location, take(new([]byte)))))
 		c := w.client(transport.Options{Stall: 5 * time.Second, RequestTimeout: 5 * time.Second})

@@ -410,6 +410,7 @@ func TestIsLoopback(t *testing.T) {
 }
 
 func TestLinkLocalAddressesAreNotDialled(t *testing.T) {
+	faults.Covers(t, "I15")
 	for _, host := range []string{"169.254.169.254", "169.254.170.2:80"} {
 		wantKind(t, ask(t, transport.Options{RetryTimes: 3, Settings: everywhere(registry.Settings{Security: registry.Insecure})}, host), registry.ErrPermanent)
 	}

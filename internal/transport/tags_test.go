@@ -174,7 +174,7 @@ func TestNamesThatAreNoTags(t *testing.T) {
 }
 
 func TestTagListsWithoutEnd(t *testing.T) {
-	faults.Covers(t, "F54")
+	faults.Covers(t, "F53", "F54")
 	t.Run("pages", func(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			n := 0

@@ -25,6 +25,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 func TestMain(m *testing.M) {
@@ -222,6 +223,7 @@ func publicKey(t *testing.T) []byte {
 // library's own source from a real registry; and what they refuse in the same breath
 // does not hide what another scope accepts.
 func TestSignaturesAreMissed(t *testing.T) {
+	faults.Covers(t, "F103")
 	up := ecrlocaltest.StartRegistry(t)
 	node := imagetest.Image(ref.Platform{OS: "linux", Architecture: "amd64"})
 	for _, repo := range []string{"signed/app", "free/app"} {

@@ -17,6 +17,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth/azure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const (
@@ -305,6 +306,7 @@ func TestAMachineThatIsNobody(t *testing.T) {
 }
 
 func TestATokenOfItsOwnForEachRegistry(t *testing.T) {
+	faults.Covers(t, "F69")
 	alone(t)
 	net := &internet{t: t}
 	ahead := time.Duration(0)
@@ -324,6 +326,7 @@ func TestATokenOfItsOwnForEachRegistry(t *testing.T) {
 }
 
 func TestARegistryThatRefuses(t *testing.T) {
+	faults.Covers(t, "F69")
 	alone(t)
 	for _, tt := range []struct {
 		name  string

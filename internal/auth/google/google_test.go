@@ -25,6 +25,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth/google"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const (
@@ -368,6 +369,7 @@ func TestCredentialsThatCannotBeRead(t *testing.T) {
 }
 
 func TestATokenServiceThatRefuses(t *testing.T) {
+	faults.Covers(t, "F69")
 	alone(t)
 	for _, tt := range []struct {
 		name  string

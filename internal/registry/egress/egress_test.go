@@ -11,9 +11,11 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 func TestControl(t *testing.T) {
+	faults.Covers(t, "I15")
 	for address, allowed := range map[string]bool{
 		"169.254.169.254:80":          false,
 		"169.254.170.2:80":            false, // credentials of ECS tasks
