@@ -4,6 +4,8 @@ GO      ?= go
 TAGS    := containers_image_openpgp,exclude_graphdriver_btrfs
 VERSION ?= $(patsubst v%,%,$(shell git describe --tags --dirty 2>/dev/null || echo 0.0.0-dev))
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# The time that everything in an archive or an image has: the commit's.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 CLI     := github.com/ecr-mirror-sync/ecr-mirror-sync/internal/cli
 LDFLAGS := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
@@ -73,6 +75,31 @@ bench: build ## Measure requests, time and memory beside a floor (docs/performan
 image: ## Build the container image (needs docker buildx)
 	docker buildx build -f docker/Dockerfile --platform $(PLATFORMS) \
 		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) $(IMAGE_FLAGS) .
+
+# The last stage of docker/Dockerfile without Docker. What its first stage would leave is
+# built here: CA_BUNDLE stands in for Alpine's ca-certificates.
+CA_BUNDLE     ?= /etc/ssl/certs/ca-certificates.crt
+OCI_PLATFORMS ?= linux/amd64,linux/arm64
+OCI_DIR       ?= dist/image/oci
+comma         := ,
+
+.PHONY: image-oci
+image-oci: ## Build the image for all platforms as an OCI layout, without Docker
+	rm -rf dist/image/stages
+	@for platform in $(subst $(comma), ,$(OCI_PLATFORMS)); do \
+		stage=dist/image/stages/build/$${platform%%/*}-$${platform#*/}; \
+		echo "building ecr-mirror-sync for $$platform"; \
+		mkdir -p $$stage/out $$stage/etc/ssl/certs && mkdir -m 1777 $$stage/out/tmp && \
+		cp $(CA_BUNDLE) $$stage/etc/ssl/certs/ca-certificates.crt && \
+		CGO_ENABLED=0 GOOS=$${platform%%/*} GOARCH=$${platform#*/} $(GO) build -tags $(TAGS) -trimpath -buildvcs=false \
+			-ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)' -o $$stage/out/ ./cmd/ecr-mirror-sync || exit 1; \
+	done
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run -tags $(TAGS) ./docker/imageoci --stages dist/image/stages --platforms $(OCI_PLATFORMS) \
+		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(VERSION) --out $(OCI_DIR)
+
+.PHONY: image-test
+image-test: image-oci ## Look into the image, run it from its files alone, and mirror it with itself
+	IMAGE_OCI=$(abspath $(OCI_DIR)) $(GO) test -count=1 -v -run 'TestRealImage' -tags $(TAGS) ./docker/imageoci
 
 .PHONY: chart
 chart: ## Check the Helm chart and print what it renders (needs helm)
