@@ -23,6 +23,8 @@ REGCTL     := github.com/regclient/regclient/cmd/regctl@v0.11.7
 REGSYNC    := github.com/regclient/regclient/cmd/regsync@v0.11.7
 HELM       := helm.sh/helm/v3/cmd/helm@v3.22.0
 
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 # cosign is not among TEST_TOOLS: building it takes almost 2 GB of memory.
 COSIGN     := github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
 
@@ -32,7 +34,7 @@ export PATH := $(CURDIR)/bin/tools:$(PATH)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
@@ -101,6 +103,31 @@ image-oci: ## Build the image for all platforms as an OCI layout, without Docker
 image-test: image-oci ## Look into the image, run it from its files alone, and mirror it with itself
 	IMAGE_OCI=$(abspath $(OCI_DIR)) $(GO) test -count=1 -v -run 'TestRealImage' -tags $(TAGS) ./docker/imageoci
 
+.PHONY: changelog
+changelog: ## Write CHANGELOG.md from changelog/
+	$(GO) run ./changelog
+
+# Completions and manual pages, as archives hold them.
+.PHONY: release-files
+release-files:
+	rm -rf bin/release && mkdir -p bin/release/completions
+	$(GO) build -tags $(TAGS) -buildvcs=false -ldflags '-X $(CLI).version=$(VERSION)' -o bin/release/program ./cmd/ecr-mirror-sync
+	bin/release/program completion bash > bin/release/completions/ecr-mirror-sync.bash
+	bin/release/program completion zsh > bin/release/completions/_ecr-mirror-sync
+	bin/release/program completion fish > bin/release/completions/ecr-mirror-sync.fish
+	bin/release/program completion powershell > bin/release/completions/ecr-mirror-sync.ps1
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) bin/release/program man bin/release/man
+
+.PHONY: release-snapshot
+release-snapshot: release-files ## Build a release's archives, and say what only a release has
+	GO='$(GO)' TAGS='$(TAGS)' VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' \
+	LDFLAGS='-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)' bash release/snapshot.sh
+
+.PHONY: lint-workflows
+lint-workflows: bin/tools/actionlint ## Lint the workflows, the action and the shell scripts (needs shellcheck)
+	bin/tools/actionlint
+	shellcheck action/*.sh release/*.sh .ci/run
+
 .PHONY: chart
 chart: ## Check the Helm chart and print what it renders (needs helm)
 	helm lint --strict charts/ecr-mirror-sync --values charts/ecr-mirror-sync/ci/irsa-values.yaml
@@ -143,6 +170,9 @@ bin/tools/helm: Makefile
 
 bin/tools/cosign: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(COSIGN) && touch $@
+
+bin/tools/actionlint: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(ACTIONLINT) && touch $@
 
 bin/tools/golangci-lint: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -87,18 +87,18 @@ func bash(t *testing.T) {
 // program in it calls the one that this test is.
 func (j *job) release() string {
 	j.t.Helper()
-	real, err := exec.LookPath("ecr-mirror-sync")
+	program, err := exec.LookPath("ecr-mirror-sync")
 	if err != nil {
 		j.t.Fatal(err)
 	}
-	program := "#!/bin/sh\nexec '" + real + "' \"$@\"\n"
+	script := "#!/bin/sh\nexec '" + program + "' \"$@\"\n"
 	var packed bytes.Buffer
 	compressed := gzip.NewWriter(&packed)
 	files := tar.NewWriter(compressed)
-	if err := files.WriteHeader(&tar.Header{Name: "ecr-mirror-sync", Mode: 0o755, Size: int64(len(program))}); err != nil {
+	if err := files.WriteHeader(&tar.Header{Name: "ecr-mirror-sync", Mode: 0o755, Size: int64(len(script))}); err != nil {
 		j.t.Fatal(err)
 	}
-	if _, err := files.Write([]byte(program)); err != nil {
+	if _, err := files.Write([]byte(script)); err != nil {
 		j.t.Fatal(err)
 	}
 	if err := files.Close(); err != nil {

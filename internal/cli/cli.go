@@ -90,7 +90,7 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newList(streams, code), newCopy(streams, code), newSync(streams, code), newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newVersion(streams))
+	root.AddCommand(newList(streams, code), newCopy(streams, code), newSync(streams, code), newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newMan(), newVersion(streams))
 	return root
 }
 
