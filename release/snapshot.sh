@@ -2,13 +2,15 @@
 # Builds the archives of a release where nothing but Go, tar and zip is, and says what a
 # release has besides. `make release-snapshot` calls it with GO, TAGS, LDFLAGS, VERSION and
 # SOURCE_DATE_EPOCH. .goreleaser.yaml is what it imitates, and release_test.go holds the
-# two together. PLATFORMS can name fewer platforms, joined with spaces.
+# two together. PLATFORMS can name fewer platforms, joined with spaces; DIST is where to
+# write, and FILES is where make release-files has written.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 : "${GO:?}" "${TAGS:?}" "${LDFLAGS:?}" "${VERSION:?}" "${SOURCE_DATE_EPOCH:?}"
 read -ra platforms <<<"${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64}"
-dist=$PWD/dist/release
+dist=${DIST:-$PWD/dist/release}
+files=${FILES:-$PWD/bin/release}
 rm -rf "$dist"
 mkdir -p "$dist"
 
@@ -17,9 +19,9 @@ mkdir -p "$dist"
 pack() {
 	find "$1" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 	if [[ $2 == *.zip ]]; then
-		(cd "$1" && find . -type f | LC_ALL=C sort | TZ=UTC zip -X -q "$dist/$2" -@)
+		(cd "$1" && find -- * -type f | LC_ALL=C sort | TZ=UTC zip -X -q "$dist/$2" -@)
 	else
-		tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --format=ustar -C "$1" . | gzip -9 -n >"$dist/$2"
+		(cd "$1" && tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --format=ustar -- *) | gzip -9 -n >"$dist/$2"
 	fi
 }
 
@@ -32,10 +34,10 @@ for platform in "${platforms[@]}"; do
 	mkdir -p "$stage"
 	CGO_ENABLED=0 GOOS=$os GOARCH=$arch "$GO" build -buildvcs=false -tags "$TAGS" -trimpath -ldflags "$LDFLAGS" \
 		-o "$stage/$program" ./cmd/ecr-mirror-sync
-	cp -R LICENSE README.md CHANGELOG.md bin/release/completions bin/release/man "$stage"
+	cp -R LICENSE README.md CHANGELOG.md "$files/completions" "$files/man" "$stage"
 	archive=ecr-mirror-sync_${VERSION}_${os}_${arch}.$suffix
 	pack "$stage" "$archive"
-	echo "built dist/release/$archive, $(wc -c <"$dist/$archive") bytes"
+	echo "built $dist/$archive, $(wc -c <"$dist/$archive") bytes"
 done
 rm -rf "$dist/.stage"
 (cd "$dist" && shopt -s nullglob && sha256sum -- *.tar.gz *.zip >checksums.txt)
