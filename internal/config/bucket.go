@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,8 +38,8 @@ func (b Bucket) MaxAge() time.Duration {
 func isBucket(s string) bool { return strings.HasPrefix(s, "s3:") || strings.HasPrefix(s, "r2:") }
 
 var (
-	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
-	storageClass = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
+	bucketName   = pattern(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
+	storageClass = pattern(`^[A-Z][A-Z0-9_]{0,63}$`)
 )
 
 // bucketGrammarOf is the part of grammarOf that is about buckets.

@@ -18,10 +18,10 @@ import (
 
 // A grammar is what a text may look like.
 type grammar struct {
-	noun     string         // "a tag": what the text is
-	expected string         // what a problem asks for
-	values   []string       // all there are; nil where they cannot be listed
-	pattern  *regexp.Regexp // nil where any text fits
+	noun     string      // "a tag": what the text is
+	expected string      // what a problem asks for
+	values   []string    // all there are; nil where they cannot be listed
+	pattern  *expression // nil where any text fits
 	check    func(string) error
 	empty    bool // whether the text may be ""
 	loose    bool // whether the text may look like a number or a switch, as the tag 1.10 does
@@ -52,22 +52,22 @@ const (
 )
 
 var (
-	mirrorName       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$`)
-	tagPattern       = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-	globPattern      = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}$`)
-	pinPattern       = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}@sha(256|384|512):[0-9a-f]{64,128}$`)
-	platformPattern  = regexp.MustCompile(`^[a-z0-9_.-]+/[a-z0-9_.-]+(/[a-z0-9_.-]+)?$`)
-	platformsPattern = regexp.MustCompile(`^(all|[a-z0-9_.-]+/[a-z0-9_.-]+(/[a-z0-9_.-]+)?)$`)
-	accountPattern   = regexp.MustCompile(`^[0-9]{12}$`)
-	regionPattern    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-	rolePattern      = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$`)
-	externalID       = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]{2,1000}$`) // STS takes 1224; RE2 counts to 1000
-	sessionName      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{2,64}$`)
-	endpointURL      = regexp.MustCompile(`^https?://[A-Za-z0-9._-]+(:[0-9]+)?(/[^?#\s]*)?$`)
-	exclusionPattern = regexp.MustCompile(`^[A-Za-z0-9._*-]{1,128}$`)
-	resourceTagKey   = regexp.MustCompile(`^[A-Za-z0-9 _.:/=+@-]{1,128}$`)
-	pathPrefix       = regexp.MustCompile(`^[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*$`)
-	repositoryGlob   = regexp.MustCompile(`^[a-z0-9*][a-z0-9._/*-]*$`)
+	mirrorName       = pattern(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$`)
+	tagPattern       = pattern(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	globPattern      = pattern(`^[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}$`)
+	pinPattern       = pattern(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}@sha(256|384|512):[0-9a-f]{64,128}$`)
+	platformPattern  = pattern(`^[a-z0-9_.-]+/[a-z0-9_.-]+(/[a-z0-9_.-]+)?$`)
+	platformsPattern = pattern(`^(all|[a-z0-9_.-]+/[a-z0-9_.-]+(/[a-z0-9_.-]+)?)$`)
+	accountPattern   = pattern(`^[0-9]{12}$`)
+	regionPattern    = pattern(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+	rolePattern      = pattern(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$`)
+	externalID       = pattern(`^[A-Za-z0-9_+=,.@:/-]{2,1000}$`) // STS takes 1224; RE2 counts to 1000
+	sessionName      = pattern(`^[A-Za-z0-9_+=,.@-]{2,64}$`)
+	endpointURL      = pattern(`^https?://[A-Za-z0-9._-]+(:[0-9]+)?(/[^?#\s]*)?$`)
+	exclusionPattern = pattern(`^[A-Za-z0-9._*-]{1,128}$`)
+	resourceTagKey   = pattern(`^[A-Za-z0-9 _.:/=+@-]{1,128}$`)
+	pathPrefix       = pattern(`^[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*$`)
+	repositoryGlob   = pattern(`^[a-z0-9*][a-z0-9._/*-]*$`)
 )
 
 const (

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
@@ -97,7 +96,7 @@ func checkGrace(s string) error {
 // inBucket reports whether a state is kept in a bucket, and not in a file.
 func inBucket(location string) bool { return strings.HasPrefix(location, "s3:") }
 
-var bucketPattern = regexp.MustCompile(`^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#]*[^/?#]$`)
+var bucketPattern = pattern(`^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#]*[^/?#]$`)
 
 func checkState(s string) error {
 	if inBucket(s) && !bucketPattern.MatchString(s) {

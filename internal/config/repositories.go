@@ -224,7 +224,7 @@ func (p *Repositories) check(r *reader, path string) {
 
 // resourceTagValue is what ECR takes.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-using-tags.html
-var resourceTagValue = regexp.MustCompile(`^[\p{L}\p{N} _.:/=+@-]{0,256}$`)
+var resourceTagValue = pattern(`^[\p{L}\p{N} _.:/=+@-]{0,256}$`)
 
 // over returns p with what it does not say taken from defaults. Either may be nil.
 func (p *Repositories) over(defaults *Repositories) Repositories {

@@ -70,7 +70,7 @@ func checkInterval(s string) error {
 }
 
 var (
-	timeZone  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$`)
+	timeZone  = pattern(`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$`)
 	cronWords = regexp.MustCompile(`^@(hourly|daily|midnight|weekly|monthly|yearly|annually)$`)
 	cronItem  = regexp.MustCompile(`^(\*|([0-9A-Za-z]{1,3})(?:-([0-9A-Za-z]{1,3}))?)(?:/([0-9]{1,2}))?$`)
 )

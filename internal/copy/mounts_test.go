@@ -162,6 +162,43 @@ func TestMountsAtECR(t *testing.T) {
 	}
 }
 
+// What names the blobs of an image of one platform is the manifest that its tag stands for,
+// which is written last. Here the first repository takes blobs and no manifest, so that ECR
+// grants no mount from it, and three refusals end the asking for blobs that nothing names; the
+// third repository takes them over from the second all the same, where the tag does.
+func TestImagesOfOnePlatformAreMountedAtECR(t *testing.T) {
+	const repositories = 3
+	down := between(t, ecrFleet(t, repositories, true), func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/v2/fleet/r0/manifests/") {
+			http.Error(w, `{"errors":[{"code":"DENIED","message":"no manifests here"}]}`, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	w := newWorld(t, distribution(t), down, nil)
+	var shared []imagetest.Blob
+	for i := range 4 {
+		shared = append(shared, imagetest.Layer(fmt.Sprint("shared", i), 20_000))
+	}
+	var actions []plan.Action
+	for r := range repositories {
+		repo := fmt.Sprintf("fleet/r%d", r)
+		node := imagetest.Image(amd64, append(slices.Clone(shared), imagetest.Layer(repo, 3000))...)
+		push(t, w.up, repo, "1", node)
+		actions = append(actions, w.action(repo, "1", node))
+	}
+	w.up.forget()
+	results := w.run(t.Context(), copy.Options{Images: 1}, actions...)
+	expect(t, results[0], plan.HasFailed, "no manifests here")
+	expect(t, results[1], plan.Copied)
+	expect(t, results[2], plan.Copied)
+	for _, b := range shared {
+		if n := down.wrote(string(b.Digest())); n != 2 {
+			t.Errorf("blob %s was uploaded %d times, want to the first and the second repository", b.Digest(), n)
+		}
+	}
+}
+
 // mounting puts a handler in front of a place for the requests that ask for mounts.
 func mounting(t *testing.T, p *place, handle func(w http.ResponseWriter, r *http.Request, next http.Handler)) *place {
 	t.Helper()

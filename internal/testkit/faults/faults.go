@@ -9,12 +9,12 @@ import "testing"
 // whose Action is "attr": https://pkg.go.dev/testing#T.Attr.
 const Attribute = "covers"
 
-// Covers says that t proves what the catalogue expects under the faults or invariants with
+// Covers says that tb proves what the catalogue expects under the faults or invariants with
 // these identifiers. It says so only for tests that get this far: one that is skipped
 // before covers nothing, and one that fails afterwards is counted as failed.
-func Covers(t testing.TB, ids ...string) {
-	t.Helper()
+func Covers(tb testing.TB, ids ...string) {
+	tb.Helper()
 	for _, id := range ids {
-		t.Attr(Attribute, id)
+		tb.Attr(Attribute, id)
 	}
 }
