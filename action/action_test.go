@@ -271,8 +271,10 @@ func TestActionFails(t *testing.T) {
 		},
 		{
 			name: "checksums without the archive", inputs: map[string]string{},
-			damage: func(j *job) { j.write("releases/v"+version+"/checksums.txt", strings.Repeat("0", 64)+"  x"+archive+"\n") },
-			code:   3, says: "is not what checksums.txt",
+			damage: func(j *job) {
+				j.write("releases/v"+version+"/checksums.txt", strings.Repeat("0", 64)+"  x"+archive+"\n")
+			},
+			code: 3, says: "is not what checksums.txt",
 		},
 		{name: "a branch in place of a version", inputs: map[string]string{"version": "main"}, code: 10, says: `version "main" is no release`},
 		{name: "a release that is not there", inputs: map[string]string{"version": "v9.9.9"}, code: 22, says: "404"},
@@ -281,8 +283,10 @@ func TestActionFails(t *testing.T) {
 		{name: "arguments are not code", inputs: map[string]string{"args": "$(touch pwned)\n`touch pwned`; touch pwned"}, code: 10, says: "$(touch pwned)"},
 		{
 			name: "an upstream tag that is missing", inputs: map[string]string{"config": "mirrors.yaml", "args": "--insecure-policy"},
-			damage: func(j *job) { j.write("mirrors.yaml", strings.Replace(j.read("mirrors.yaml"), `["1.0"]`, `["1.0", gone]`, 1)) },
-			code:   1, says: "gone", outputs: "1",
+			damage: func(j *job) {
+				j.write("mirrors.yaml", strings.Replace(j.read("mirrors.yaml"), `["1.0"]`, `["1.0", gone]`, 1))
+			},
+			code: 1, says: "gone", outputs: "1",
 		},
 	}
 	for _, test := range tests {
