@@ -22,6 +22,7 @@ CRANE      := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGCTL     := github.com/regclient/regclient/cmd/regctl@v0.11.7
 REGSYNC    := github.com/regclient/regclient/cmd/regsync@v0.11.7
 HELM       := helm.sh/helm/v3/cmd/helm@v3.22.0
+VALIDATE   := sigs.k8s.io/kubectl-validate@v0.0.4
 
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
@@ -43,6 +44,11 @@ build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
 .PHONY: test
 test: ## Run all tests with the race detector, in random order
 	$(GO) test -race -shuffle=on -timeout 15m -tags $(TAGS) ./...
+	$(MAKE) --no-print-directory test-terraform
+
+.PHONY: test-terraform
+test-terraform: ## Check the Terraform module, which is a Go module of its own
+	cd aws/terraform/test && $(GO) test -shuffle=on ./...
 
 .PHONY: watch
 watch: bin/tools/gotestsum ## Run the tests of each package that changes
@@ -128,11 +134,14 @@ lint-workflows: bin/tools/actionlint ## Lint the workflows, the action and the s
 	bin/tools/actionlint
 	shellcheck action/*.sh release/*.sh .ci/run
 
+# `make bin/tools/kubectl-validate` installs one more judge, which takes minutes to build.
 .PHONY: chart
-chart: ## Check the Helm chart and print what it renders (needs helm)
-	helm lint --strict charts/ecr-mirror-sync --values charts/ecr-mirror-sync/ci/irsa-values.yaml
-	helm template ecr-mirror-sync charts/ecr-mirror-sync --kube-version 1.30.0 \
-		--values charts/ecr-mirror-sync/ci/irsa-values.yaml
+chart: bin/tools/helm bin/tools/promtool ## Ask helm, Kubernetes and Prometheus about the Helm chart
+	cd charts/tests && $(GO) vet ./... && $(GO) test ./...
+
+.PHONY: manifests
+manifests: bin/tools/helm ## Write docs/kubernetes and the chart's table of values anew
+	$(GO) test -tags $(TAGS) ./charts -run 'TestPlainManifests|TestReadme' -update
 
 .PHONY: test-tools
 test-tools: ## Install what the tests use besides Go: skopeo, awscli, crane, regctl, helm
@@ -167,6 +176,19 @@ bin/tools/regsync: Makefile
 
 bin/tools/helm: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(HELM) && touch $@
+
+bin/tools/kubectl-validate: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(VALIDATE) && touch $@
+
+# Out of Debian's package, which installed would start a server.
+bin/tools/promtool: Makefile
+	@if ! command -v apt-get >/dev/null; then \
+		echo "promtool is not installed: there is no apt-get here. The tests that need it are skipped."; \
+	else \
+		dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+		( cd "$$dir" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb . ) && \
+		install -D "$$dir/usr/bin/promtool" $@ && touch $@; \
+	fi
 
 bin/tools/cosign: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(COSIGN) && touch $@

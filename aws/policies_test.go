@@ -3,14 +3,18 @@ package aws_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+var update = flag.Bool("update", false, "rewrite the policies from the table")
 
 // A policy is an IAM policy document, as far as the files here use the language.
 type policy struct {
@@ -21,10 +25,10 @@ type policy struct {
 type statement struct {
 	Sid       string
 	Effect    string
-	Principal map[string]string
+	Principal map[string]string `json:",omitempty"`
 	Action    oneOrMore
-	Resource  string
-	Condition map[string]map[string]oneOrMore
+	Resource  oneOrMore                       `json:",omitempty"`
+	Condition map[string]map[string]oneOrMore `json:",omitempty"`
 }
 
 // oneOrMore is a JSON string or a list of them: IAM takes both.
@@ -38,120 +42,116 @@ func (o *oneOrMore) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]string)(o))
 }
 
-const (
-	everything   = "*"
-	repositories = "arn:aws:ecr:*:*:repository/*"
-	bucket       = "arn:aws:s3:::example-bucket"
-	states       = bucket + "/ecr-mirror-sync/*"
-	public       = "arn:aws:ecr-public::*:repository/*"
-)
-
-// scope is every action the policies may allow, and the narrowest resource that AWS
-// can scope it to in any account.
-var scope = map[string]string{
-	"tag:GetResources":                       everything,
-	"ecr:GetAuthorizationToken":              everything,
-	"ecr:BatchCheckLayerAvailability":        repositories,
-	"ecr:BatchDeleteImage":                   repositories,
-	"ecr:BatchGetImage":                      repositories,
-	"ecr:CompleteLayerUpload":                repositories,
-	"ecr:DescribeRepositories":               repositories,
-	"ecr:GetDownloadUrlForLayer":             repositories,
-	"ecr:InitiateLayerUpload":                repositories,
-	"ecr:ListImages":                         repositories,
-	"ecr:ListTagsForResource":                repositories,
-	"ecr:PutImage":                           repositories,
-	"ecr:TagResource":                        repositories,
-	"ecr:UntagResource":                      repositories,
-	"ecr:UploadLayerPart":                    repositories,
-	"ecr:CreateRepository":                   repositories,
-	"ecr:GetLifecyclePolicy":                 repositories,
-	"ecr:GetRepositoryPolicy":                repositories,
-	"ecr:ListImageReferrers":                 repositories,
-	"ecr:PutImageScanningConfiguration":      repositories,
-	"ecr:PutImageTagMutability":              repositories,
-	"ecr:PutLifecyclePolicy":                 repositories,
-	"ecr:SetRepositoryPolicy":                repositories,
-	"ecr-public:DescribeRegistries":          everything,
-	"ecr-public:GetAuthorizationToken":       everything,
-	"sts:GetServiceBearerToken":              everything,
-	"ecr-public:BatchCheckLayerAvailability": public,
-	"ecr-public:CompleteLayerUpload":         public,
-	"ecr-public:CreateRepository":            public,
-	"ecr-public:DescribeRepositories":        public,
-	"ecr-public:InitiateLayerUpload":         public,
-	"ecr-public:PutImage":                    public,
-	"ecr-public:TagResource":                 public,
-	"ecr-public:UploadLayerPart":             public,
-	"s3:GetObject":                           states,
-	"s3:ListBucket":                          bucket,
-	"s3:PutObject":                           states,
+func (o oneOrMore) MarshalJSON() ([]byte, error) {
+	if len(o) == 1 {
+		return json.Marshal(o[0])
+	}
+	return json.Marshal([]string(o))
 }
 
-var (
-	discovery = []string{"tag:GetResources", "ecr:DescribeRepositories", "ecr:ListTagsForResource"}
-	comparing = []string{"ecr:ListImages", "ecr:BatchGetImage"}
-	pushing   = []string{
-		"ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload",
-		"ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
-	}
-	readingLayers     = []string{"ecr:GetDownloadUrlForLayer"}
-	pruning           = []string{"ecr:BatchDeleteImage", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}
-	creating          = []string{"ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy"}
-	comparingSettings = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:GetLifecyclePolicy", "ecr:GetRepositoryPolicy"}
-	applyingSettings  = []string{"ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability"}
-	source            = []string{"ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListImageReferrers", "ecr:DescribeRepositories"}
-	publicWriting     = []string{
-		"ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken", "ecr-public:DescribeRegistries", "ecr-public:DescribeRepositories",
-		"ecr-public:BatchCheckLayerAvailability", "ecr-public:InitiateLayerUpload", "ecr-public:UploadLayerPart", "ecr-public:CompleteLayerUpload", "ecr-public:PutImage",
-		"ecr-public:CreateRepository", "ecr-public:TagResource",
-	}
-	tagging = []string{"ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:TagResource", "ecr:UntagResource"}
-)
-
-// ownKeys is the one condition that a policy may have: who writes a rule's resource tags,
-// and removes them, may write those that make a mirror. Who creates repositories gives them
-// whatever resource tags the file names.
-var ownKeys = map[string]map[string]oneOrMore{"ForAllValues:StringLike": {"aws:TagKeys": {"upstream-*", "ignore-tags"}}}
-
-func TestPoliciesAllowWhatTheVerbsCallAndNothingElse(t *testing.T) {
-	tests := []struct {
-		file string
-		want []string
-	}{
-		{"iam-policy-list.json", slices.Concat(discovery, comparing)},
-		{"iam-policy-copy.json", slices.Concat([]string{"ecr:DescribeRepositories"}, comparing, pushing, readingLayers)},
-		{"iam-policy-sync.json", slices.Concat(discovery, comparing, pushing, readingLayers)},
-		{"iam-policy-track.json", tagging},
-		{"iam-policy-prune.json", pruning},
-		{"iam-policy-create.json", slices.Concat(creating, comparingSettings, applyingSettings)},
-		{"iam-policy-source.json", source},
-		{"iam-policy-public.json", publicWriting},
-	}
-	for _, tt := range tests {
-		t.Run(tt.file, func(t *testing.T) {
-			var got []string
-			for _, s := range read(t, tt.file).Statement {
-				var condition map[string]map[string]oneOrMore
-				if slices.Contains(s.Action, "ecr:UntagResource") {
-					condition = ownKeys
+// The policies are what the table says. -update rewrites them.
+func TestPoliciesAreThoseOfTheTable(t *testing.T) {
+	for _, d := range documents() {
+		t.Run(d.file, func(t *testing.T) {
+			want := written(t, policy{Version: "2012-10-17", Statement: d.statements})
+			if *update {
+				if err := os.WriteFile(d.file, []byte(want), 0o644); err != nil {
+					t.Fatal(err)
 				}
-				if s.Effect != "Allow" || s.Principal != nil || !cmp.Equal(s.Condition, condition) {
-					t.Errorf("%s: effect %s, principal %v, condition %v; want an Allow with the condition %v", s.Sid, s.Effect, s.Principal, s.Condition, condition)
-				}
-				for _, action := range s.Action {
-					if want := scope[action]; s.Resource != want {
-						t.Errorf("%s allows %s on %q, want %q", s.Sid, action, s.Resource, want)
-					}
-				}
-				got = append(got, s.Action...)
 			}
-			slices.Sort(got)
-			slices.Sort(tt.want)
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("actions (-want +got)\n%s", diff)
+			raw, err := os.ReadFile(d.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, string(raw)); diff != "" {
+				t.Errorf("(-table +file; -update rewrites it)\n%s", diff)
 			}
 		})
+	}
+	files, err := filepath.Glob("*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		known := slices.ContainsFunc(documents(), func(d document) bool { return d.file == file })
+		if !known && !strings.HasPrefix(file, "trust-policy-") {
+			t.Errorf("%s is in no table", file)
+		}
+	}
+}
+
+func written(t *testing.T, p policy) string {
+	t.Helper()
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "    ")
+	if err := encoder.Encode(p); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+// Every action is scoped as narrowly as AWS can scope it, and is in a policy at all.
+func TestPoliciesAllowNothingWider(t *testing.T) {
+	scopes := make(map[string][]string)
+	for _, p := range permissions() {
+		scopes[p.action] = p.on
+	}
+	used := make(map[string]bool)
+	for _, d := range documents() {
+		for _, s := range d.statements {
+			if s.Effect != "Allow" {
+				continue
+			}
+			for _, action := range s.Action {
+				used[action] = true
+				for _, resource := range s.Resource {
+					if !slices.Contains(scopes[action], resource) {
+						t.Errorf("%s: %s allows %s on %q, want one of %q", d.file, s.Sid, action, resource, scopes[action])
+					}
+				}
+			}
+		}
+	}
+	for action := range scopes {
+		if !used[action] {
+			t.Errorf("no policy allows %s", action)
+		}
+	}
+}
+
+// What is for reading changes nothing.
+func TestReadingPoliciesWriteNothing(t *testing.T) {
+	reads := regexp.MustCompile(`^[a-z0-9-]+:(Get|List|Describe|BatchGet)`)
+	for _, d := range documents() {
+		if d.file != "iam-policy-list.json" && d.file != "iam-policy-source.json" {
+			continue
+		}
+		for _, s := range d.statements {
+			for _, action := range s.Action {
+				if !reads.MatchString(action) {
+					t.Errorf("%s allows %s", d.file, action)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryActionIsExplained(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range permissions() {
+		if !strings.Contains(string(readme), "`"+p.action+"`") {
+			t.Errorf("README.md says nothing of %s", p.action)
+		}
+	}
+	for _, d := range documents() {
+		if !strings.Contains(string(readme), "("+d.file+")") {
+			t.Errorf("README.md says nothing of %s", d.file)
+		}
 	}
 }
 
@@ -177,10 +177,6 @@ func TestRolesAreTakenOnlyByTheMirror(t *testing.T) {
 				"aws:RequestTag/kubernetes-namespace":       {"ecr-mirror-sync"},
 				"aws:RequestTag/kubernetes-service-account": {"ecr-mirror-sync"},
 			}},
-		}},
-		{"iam-policy-assume-role.json", statement{
-			Action:   oneOrMore{"sts:AssumeRole", "sts:TagSession"},
-			Resource: "arn:aws:iam::444455556666:role/ecr-mirror-sync",
 		}},
 	}
 	for _, tt := range tests {

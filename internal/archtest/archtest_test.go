@@ -46,7 +46,7 @@ func TestDecidingReachesNothing(t *testing.T) {
 		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
 		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
 	}
-	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune"} {
+	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune", "internal/shard"} {
 		for _, dep := range closure(t, pkg) {
 			for _, f := range forbidden {
 				if in(dep, f) {
@@ -73,19 +73,24 @@ func TestDirectImports(t *testing.T) {
 		{"plan", []string{"ref", "failure", "discover", "selection", "provision"}},
 		{"prune", []string{"ref", "discover", "plan"}},
 		{"state", []string{"ref"}},
+		{"shard", []string{"ref"}},
 		{"retry", []string{"failure"}},
 		{"registry", []string{"ref", "failure", "provision"}},
 		{"copy", []string{"ref", "failure", "manifest", "plan", "provision", "registry", "retry"}},
-		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "provision", "state", "registry", "copy"}},
+		{"mirror", []string{"ref", "failure", "discover", "selection", "manifest", "plan", "prune", "provision", "state", "registry", "copy", "verify"}},
+		{"verify", []string{"ref", "failure", "manifest", "plan", "registry"}},
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
 		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
 		{"layout", []string{"ref", "registry"}},
 		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
+		{"metrics", []string{"report", "status", "registry/redact"}},
 		{"auth", nil},
 		{"auth/google", []string{"auth", "failure"}},
 		{"auth/azure", []string{"auth", "failure"}},
+		{"status", []string{"plan", "report", "report/human"}},
+		{"daemon", []string{"config", "report", "status"}},
 	}
 	for _, test := range tests {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {
@@ -115,6 +120,7 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 		module + "internal/cli":    {module + "cmd/ecr-mirror-sync"},
 		module + "internal/mirror": {module + "internal/cli"},
 		module + "internal/copy":   {module + "internal/mirror", module + "internal/cli"},
+		module + "internal/verify": {module + "internal/mirror"},
 	}
 	for _, pkg := range everyPackage(t) {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {

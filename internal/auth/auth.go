@@ -120,7 +120,8 @@ func (c Chain) Refused(host string, cred Credential) {
 }
 
 // ByHost asks a provider of their own for the hosts it names, and nobody else: what that
-// one says holds, anonymity included. Rest answers for all other hosts.
+// one says holds, anonymity included. Rest answers for all other hosts. A key may also name
+// what is below a path, "quay.io/team", for the repositories that At is asked about.
 type ByHost struct {
 	Hosts map[string]Provider
 	Rest  Provider

@@ -52,10 +52,14 @@ func (n Named) Describe(ctx context.Context, host string) (Origin, error) {
 
 // Describe says which files are read.
 func (f File) Describe(ctx context.Context, host string) (Origin, error) {
+	return described(ctx, f, host, f.source())
+}
+
+func (f File) source() string {
 	if f.path == "" {
-		return described(ctx, f, host, "the auth files of docker and podman")
+		return "the auth files of docker and podman"
 	}
-	return described(ctx, f, host, "auth file "+f.path)
+	return "auth file " + f.path
 }
 
 // Describe describes the provider whose credential it is; where all are anonymous, the

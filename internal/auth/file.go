@@ -63,6 +63,11 @@ func DefaultFiles() File { return File{} }
 // Credential looks host up, in the file as it is now. A host the files do not name is
 // anonymous; a file that has vanished since OpenFile is an error.
 func (f File) Credential(_ context.Context, host string) (Credential, error) {
+	return f.lookup(host, host)
+}
+
+// lookup is Credential for a place at host: itself, or a repository.
+func (f File) lookup(host, place string) (Credential, error) {
 	sys := &imagetypes.SystemContext{}
 	if f.path != "" {
 		if _, err := os.Stat(f.path); err != nil {
@@ -73,7 +78,7 @@ func (f File) Credential(_ context.Context, host string) (Credential, error) {
 		sys.SystemRegistriesConfPath = os.DevNull
 		sys.SystemRegistriesConfDirPath = noDirectory
 	}
-	found, err := config.GetCredentials(sys, host)
+	found, err := config.GetCredentials(sys, place)
 	if err != nil {
 		return Credential{}, err
 	}

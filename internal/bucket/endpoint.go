@@ -71,7 +71,10 @@ type source struct {
 	registry.PlainSource
 }
 
-var _ imagetypes.ImageSource = (*source)(nil)
+var (
+	_ imagetypes.ImageSource = (*source)(nil)
+	_ registry.BlobStater    = (*source)(nil)
+)
 
 // GetManifest reads a manifest by digest and checks it. Without a digest it is an error:
 // what a tag means is decided once, by Resolve.
@@ -106,6 +109,15 @@ func (s *source) GetBlob(ctx context.Context, want imagetypes.BlobInfo, _ imaget
 	return watch.Body(out.Body, stallTime), aws.ToInt64(out.ContentLength), nil
 }
 
+// StatBlob asks how large a blob is.
+func (s *source) StatBlob(ctx context.Context, digest ref.Digest) (int64, error) {
+	if err := checkDigest(digest); err != nil {
+		return 0, err
+	}
+	held, err := s.bucket.head(ctx, s.bucket.blobKey(s.repo, digest))
+	return held.size, err
+}
+
 // destination is a repository to write to, with the abilities of package registry. It
 // keeps no state and may be shared.
 type destination struct {
@@ -117,6 +129,7 @@ var (
 	_ imagetypes.ImageDestination = (*destination)(nil)
 	_ registry.ManifestWriter     = (*destination)(nil)
 	_ registry.BlobUploader       = (*destination)(nil)
+	_ registry.BlobReplacer       = (*destination)(nil)
 	_ registry.ReferrerWriter     = (*destination)(nil)
 	_ registry.BlobMounter        = (*destination)(nil)
 )

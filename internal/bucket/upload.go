@@ -68,6 +68,13 @@ func (d *destination) UploadBlob(ctx context.Context, want ref.Descriptor, open 
 	})
 }
 
+// ReplaceBlob is UploadBlob where there is an object under the digest that is not what the
+// digest says.
+func (d *destination) ReplaceBlob(ctx context.Context, want ref.Descriptor, open registry.Opener) error {
+	d.bucket.replace.Store(d.bucket.blobKey(d.repo, want.Digest), true)
+	return d.UploadBlob(ctx, want, open)
+}
+
 // uploadWhole streams a blob with one PUT, once. Its digest is in the signature, and its
 // last bytes are sent only when it is right.
 func (b *bucket) uploadWhole(ctx context.Context, key string, want ref.Descriptor, open registry.Opener) (err error) {

@@ -50,10 +50,10 @@ func Main(args []string, streams Streams) int {
 			fmt.Fprintln(streams.Err, "ecr-mirror-sync: "+line)
 		}
 	}
-	if signalled, ok := errors.AsType[*interrupt](context.Cause(ctx)); ok {
+	if signalled, ok := errors.AsType[*interrupt](context.Cause(ctx)); ok && code != exitDrained {
 		return signalled.code()
 	}
-	return code
+	return max(code, exitOK)
 }
 
 // newRoot builds the command tree. Commands that ran to their end put their exit code
@@ -90,7 +90,10 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newList(streams, code), newCopy(streams, code), newSync(streams, code), newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newMan(), newVersion(streams))
+	root.AddCommand(
+		newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code),
+		newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newMan(), newVersion(streams),
+	)
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 )
 
 // command is one invocation of list, copy or sync: its checked flags, its logger, and
@@ -23,7 +24,12 @@ type command struct {
 	began    time.Time
 	log      *zap.Logger
 	progress display
-	empty    string // said where there is nothing to do; "" blames resource tags
+	shard    shard.Shard // the whole, unless a subset says otherwise
+	empty    string      // said where there is nothing to do; "" blames resource tags
+
+	// What a daemon wants to know of its runs; nil where nobody does.
+	beat    func()              // something got done, from many goroutines
+	planned func(report.Report) // what is about to be done
 }
 
 // begin checks the shared flags and opens the log. Nothing has been contacted yet.
@@ -37,9 +43,14 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	}
 	c := &command{run: run, settled: s, streams: streams, began: time.Now()}
 	c.progress = newDisplay(streams.Err)
-	debug := run.debug || s.file.settings.Debug
-	c.log = newLogger(c.progress, run.logFormat, debug)
-	foldLogrus(c.log, debug)
+	if run.goesOn {
+		c.progress = logOnly{Writer: streams.Err}
+	}
+	s.log.color = !s.log.json && coloured(streams.Err)
+	if c.log, err = s.log.open(c.progress); err != nil {
+		return nil, err
+	}
+	foldLogrus(c.log)
 	return c, nil
 }
 
@@ -70,6 +81,8 @@ func (c *command) facts(ctx context.Context, manifestsRead int) report.Run {
 		Elapsed:      time.Since(c.began),
 		Interrupted:  interrupted,
 		BudgetUsedUp: errors.Is(context.Cause(ctx), errBudget),
+
+		Shard: c.shard.String(),
 
 		ManifestsRead: manifestsRead,
 	}

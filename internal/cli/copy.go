@@ -82,7 +82,7 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 			return err
 		}
 		opts := wireOptions{upstream: upstream, writing: writing, passwords: true, named: true, files: true, certDir: source.certDir}
-		*code, err = c.mirror(cmd.Context(), &copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
+		*code, err = c.mirror(cmd.Context(), copying, opts, func(ctx context.Context, w *wiring) (mirror.Finder, error) {
 			return what.find(ctx, w, &run)
 		})
 		return err

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/daemon"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
 
 // The exit codes. 2 stays unused: a Go program that panics exits with it, and that must
@@ -15,10 +17,16 @@ const (
 	exitNothingDone = 3
 	exitChanges     = 4
 	exitBudget      = 6
+	exitDrift       = 7
+	exitDamage      = 8
 	exitUsage       = 10
 	exitInterrupted = 130
 	exitTerminated  = 143
 )
+
+// exitDrained is what a daemon leaves that a signal ended and that did all it had begun: for
+// it a signal is no failure, and it exits with 0.
+const exitDrained = -1
 
 const exitCodeHelp = `Exit codes:
   0        everything is in sync, or was brought in sync and read back; what rules say
@@ -27,8 +35,11 @@ const exitCodeHelp = `Exit codes:
   3        nothing could be done: discovery failed, or every row did
   4        with --exit-code in a dry run: there are changes
   6        --max-duration is used up; what was not done is listed
+  7        verify found drift: tags that are missing, or not what upstream has
+  8        verify found damage: images that are not complete, or not what their digest says
   10       usage or configuration error; nothing was written
-  130/143  interrupted by SIGINT or SIGTERM`
+  130/143  interrupted by SIGINT or SIGTERM; a daemon that got done what it had begun
+           exits with 0`
 
 // usageError is a mistake on the command line or in a file it names: exit code 10,
 // before anything was written.
@@ -69,6 +80,9 @@ func codeOf(err error) int {
 	if errors.Is(err, errBudget) {
 		return exitBudget
 	}
+	if many, ok := errors.AsType[*daemon.TooManyFailures](err); ok && many.Last.Outcome == status.Partial {
+		return exitSomeFailed
+	}
 	return exitNothingDone
 }
 
@@ -78,8 +92,12 @@ func codeOfReport(r report.Report, changesMatter bool) int {
 	switch o := r.Outcome(); {
 	case o.AllFailed:
 		return exitNothingDone
+	case o.AnyDamaged:
+		return exitDamage
 	case o.AnyFailed || o.AnyBlocked:
 		return exitSomeFailed
+	case o.AnyDrift:
+		return exitDrift
 	case o.Pending:
 		return exitBudget
 	case changesMatter && o.ChangesPlanned:

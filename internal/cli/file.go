@@ -22,12 +22,21 @@ type fileFlags struct {
 	paths       []string
 	format      string
 	destination string
+
+	read func(path string) ([]byte, error) // nil means os.ReadFile
 }
 
 func (f *fileFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.paths, "config", nil, "configuration `FILE`; repeatable, a later file goes over an earlier one (see config --help)")
 	flags.StringVar(&f.format, "config-format", "", "the files are another tool's: `FORMAT` "+strings.Join(formatNames(), ", ")+" (see config import --help)")
 	flags.StringVar(&f.destination, "config-destination", "", "with --config-format skopeo-sync, where the images go: `REGISTRY[/PREFIX]`")
+}
+
+func (f *fileFlags) readFile(path string) ([]byte, error) {
+	if f.read != nil {
+		return f.read(path)
+	}
+	return os.ReadFile(path)
 }
 
 // named reports whether there is a file to follow.
@@ -50,7 +59,7 @@ func (f *fileFlags) load(streams Streams) (followed, error) {
 	case len(f.paths) == 0:
 		return followed{Config: &config.Config{}}, nil
 	}
-	loaded, err := config.Load(f.paths, os.LookupEnv, os.ReadFile)
+	loaded, err := config.Load(f.paths, os.LookupEnv, f.readFile)
 	if err != nil {
 		return followed{}, usageError{err}
 	}
@@ -88,7 +97,7 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 		if path == name {
 			return imported.YAML, nil
 		}
-		return os.ReadFile(path)
+		return f.readFile(path)
 	})
 	if err != nil {
 		return followed{}, usageErrorf("%s: what it became cannot be followed: %w", strings.Join(paths, ", "), err)
@@ -101,34 +110,51 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 // nothing else; rest answers for the others.
 func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth.Provider, error) {
 	hosts := make(map[string]auth.Provider)
+	add := func(place, host, key string, c *config.Credentials) error {
+		if c == nil {
+			return nil
+		}
+		provider, err := credential(host, key+".credentials", *c, log)
+		hosts[place] = provider
+		return err
+	}
 	for host, r := range file.File.Registries {
-		key := "registries." + host + ".credentials"
-		switch c := r.Credentials; {
-		case c == nil:
-		case c.None:
-			hosts[host] = auth.Named{Provider: auth.Anonymous{}, Source: "none, says " + key}
-		case c.AuthFile != "":
-			opened, err := auth.OpenFile(c.AuthFile)
-			if err != nil {
-				return nil, usageErrorf("%s: %w", key, err)
+		key := "registries." + host
+		if err := add(host, host, key, r.Credentials); err != nil {
+			return nil, err
+		}
+		for path, p := range r.Paths {
+			if err := add(host+"/"+path, host, key+".paths."+path, p.Credentials); err != nil {
+				return nil, err
 			}
-			hosts[host] = opened
-		case c.Google != nil:
-			opened, err := asGoogle(host, *c.Google, log)
-			if err != nil {
-				return nil, usageErrorf("registries.%s.credentials: %w", host, err)
-			}
-			hosts[host] = opened
-		case c.Azure != nil:
-			hosts[host] = asAzure(*c.Azure, log)
-		default:
-			hosts[host] = auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}
 		}
 	}
 	if len(hosts) == 0 {
 		return rest, nil
 	}
 	return auth.ByHost{Hosts: hosts, Rest: rest}, nil
+}
+
+// credential is what the file gives one place, under a key.
+func credential(host, key string, c config.Credentials, log *zap.Logger) (auth.Provider, error) {
+	var provider auth.Provider
+	var err error
+	switch {
+	case c.None:
+		return auth.Named{Provider: auth.Anonymous{}, Source: "none, says " + key}, nil
+	case c.AuthFile != "":
+		provider, err = auth.OpenFile(c.AuthFile)
+	case c.Google != nil:
+		provider, err = asGoogle(host, *c.Google, log)
+	case c.Azure != nil:
+		provider = asAzure(*c.Azure, log)
+	default:
+		return auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}, nil
+	}
+	if err != nil {
+		return nil, usageErrorf("%s: %w", key, err)
+	}
+	return provider, nil
 }
 
 // settingsOf returns how a host is spoken to: by the flags where they say something,

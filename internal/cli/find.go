@@ -22,26 +22,32 @@ import (
 func (c *command) reach(upstream asking, certDir string) wireOptions {
 	fromFile := c.run.file.named()
 	return wireOptions{
-		run: c.run, file: c.settled.file.Config, upstream: upstream, certDir: certDir, log: c.log,
+		run: c.run, shard: c.shard, file: c.settled.file.Config, upstream: upstream, certDir: certDir, log: c.log,
 		passwords: fromFile, named: fromFile && len(c.scopes()) == 0, files: fromFile,
 	}
 }
 
 // finder finds what flags and file ask to mirror: repositories with resource tags, where
 // they are searched, and the mirrors of the file.
-func (c *command) finder(w *wiring, some only) *part {
+func (c *command) finder(w *wiring, some subset) *part {
+	file := c.settled.file.Config
+	return &part{of: c.finders(w, some, c.scopes(), file), some: some, file: file}
+}
+
+// finders find the repositories with resource tags in some scopes, and the mirrors of a file.
+func (c *command) finders(w *wiring, some subset, scopes []config.Scope, file *config.Config) finders {
 	var all finders
 	var searches ecr.Finders
-	for _, s := range c.scopes() {
+	for _, s := range scopes {
 		searches = append(searches, w.search(c, s))
 	}
 	if len(searches) > 0 {
 		all = append(all, searches)
 	}
-	if file := c.settled.file.Config; len(file.Rules)+len(file.Patterns) > 0 {
-		all = append(all, declared{file: file, only: some, wiring: w, region: w.session.Region()})
+	if len(file.Rules)+len(file.Patterns) > 0 {
+		all = append(all, declared{file: file, some: some, wiring: w, region: w.session.Region()})
 	}
-	return &part{of: all, only: some, file: c.settled.file.Config}
+	return all
 }
 
 // scopes are the parts of ECR that are searched: what the flags say, and for what they
@@ -78,6 +84,9 @@ func (c *command) searched() string {
 			keys = append(keys, said)
 		}
 	}
+	if !c.shard.Whole() {
+		return "nothing that is to be mirrored falls to shard " + c.shard.String()
+	}
 	if len(keys) == 0 {
 		return "the configuration names no mirrors, and its discovery is off"
 	}
@@ -110,7 +119,7 @@ func (f finders) Find(ctx context.Context) ([]discover.Finding, error) {
 // declared finds what the file says.
 type declared struct {
 	file   *config.Config
-	only   only
+	some   subset
 	wiring *wiring
 	region string // whose registry answers for hosts that do not look like ECR's
 }
@@ -137,7 +146,7 @@ func (d declared) listed(ctx context.Context) []discover.Finding {
 	var g errgroup.Group
 	g.SetLimit(describedAtOnce)
 	for i, p := range d.file.Patterns {
-		if !d.only.runs(p.Name) {
+		if !d.some.runs(p.Name) {
 			each[i] = []discover.Finding{{Mirror: discover.Mirror{Name: p.Name}}}
 			continue
 		}
@@ -172,7 +181,7 @@ func problemsOf(err error) []error {
 func (d declared) describe(ctx context.Context, found []discover.Finding) {
 	of := make(map[ref.Repository][]int)
 	for i, f := range found {
-		if d.only.runs(f.Mirror.Name) && f.Err == nil {
+		if f.Err == nil && d.some.has(f.Mirror) {
 			of[f.Mirror.Target] = append(of[f.Mirror.Target], i)
 		}
 	}

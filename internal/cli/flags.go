@@ -25,7 +25,7 @@ import (
 type runFlags struct {
 	file       fileFlags
 	batch      string
-	debug      bool
+	log        logFlags
 	dryRun     bool
 	imageKey   string
 	tagKey     string
@@ -36,7 +36,6 @@ type runFlags struct {
 
 	renderTable bool
 	output      string
-	logFormat   string
 
 	discoverWith  string
 	allowUpstream []string
@@ -45,6 +44,7 @@ type runFlags struct {
 	maxDuration   time.Duration
 	limits        limitFlags
 
+	goesOn  bool                   // as a daemon does
 	changed func(name string) bool // whether the command line or the environment says something
 }
 
@@ -53,7 +53,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.file.register(flags)
 	f.limits.register(flags)
 	flags.StringVar(&f.batch, "batch", "auto", "images copied at once: `N|all|auto`; auto is what keeps the blobs moving, 128 at most")
-	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
+	f.log.register(flags)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
 	flags.StringVar(&f.imageKey, "image-key", "upstream-image", "resource tag `KEY` of the upstream repository")
 	flags.StringVar(&f.tagKey, "tag-key", "upstream-tags", "resource tag `KEY` of the tags to mirror")
@@ -63,7 +63,6 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.registryID, "registry-id", "", "`ACCOUNT` whose registry is meant (default: the caller's)")
 	flags.BoolVar(&f.renderTable, "render-table", false, "the same as --output table")
 	flags.StringVarP(&f.output, "output", "o", "table", "`FORMAT` of the result: table, json, yaml or markdown")
-	flags.StringVar(&f.logFormat, "log-format", "console", "`FORMAT` of log lines: console or json")
 	flags.StringVar(&f.discoverWith, "discover-with", "", "read resource tags with `API` tagging or ecr (default: tagging, and ecr where that is denied)")
 	flags.StringArrayVar(&f.allowUpstream, "allow-upstream", nil, "only mirror from upstream repositories that match `PATTERN`, such as quay.io or docker.io/library/*; repeatable")
 	flags.StringArrayVar(&f.insecure, "insecure-registry", nil, "registry `HOST[:PORT]` that may speak plain HTTP or show an unknown certificate; repeatable (hosts on loopback always may)")
@@ -77,6 +76,7 @@ type settled struct {
 	format report.Format
 	route  ecr.Route
 	gate   mirror.Gate
+	log    logging
 	file   followed // says nothing where no file is named
 }
 
@@ -99,9 +99,6 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 	}
 	if f.renderTable && f.changed("output") && s.format != report.Table {
 		return s, usageErrorf("--render-table means --output table, and --output says %s", f.output)
-	}
-	if f.logFormat != "console" && f.logFormat != "json" {
-		return s, usageErrorf("--log-format %q: expected console or json", f.logFormat)
 	}
 	if f.transport != "native" && f.transport != "library" {
 		return s, usageErrorf("--transport %q: expected native or library", f.transport)
@@ -126,6 +123,9 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 		}
 	}
 	if s.file, err = f.file.load(streams); err != nil {
+		return s, err
+	}
+	if s.log, err = f.log.settle(f.changed, s.file); err != nil {
 		return s, err
 	}
 	s.gate.AllowUpstream, err = f.allowed(s.file.Config)
@@ -313,6 +313,7 @@ type copyFlags struct {
 	create           string
 
 	prune      pruneFlags // sync's alone
+	metrics    metricsFlags
 	spoolDir   string
 	spoolLimit string
 }
@@ -335,6 +336,7 @@ func (f *copyFlags) register(flags *pflag.FlagSet) {
 	flags.Lookup("create-repositories").NoOptDefVal = "true"
 	flags.StringVar(&f.spoolDir, "spool-dir", "", "keep what several destinations need and cannot mount in `DIR` until the last has it (default: the system's temporary directory)")
 	flags.StringVar(&f.spoolLimit, "spool-limit", "10GiB", "at most this `SIZE` of it at once, such as 500MiB; what is more is read upstream again (0: all of it)")
+	f.metrics.register(flags)
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit with 4 if the plan has changes")
 }
 

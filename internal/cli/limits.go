@@ -7,6 +7,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 )
 
 // limitFlags bound what registries are asked, each of them by itself. 0 leaves it to the
@@ -60,4 +61,22 @@ func quota(published registry.Quota, said config.Limits) registry.Quota {
 		q.UploadStarts, q.UploadEnds = n, n
 	}
 	return q
+}
+
+// leastRate is what a shard asks in a second however many there are: less would hardly
+// move, and what is too much for the host it says by refusing.
+const leastRate = 0.5
+
+// shared is a shard's part of what a host grants to all of them.
+func shared(q registry.Quota, among shard.Shard) registry.Quota {
+	part := func(granted float64) float64 { return among.Rate(granted, leastRate) }
+	return registry.Quota{
+		Scope:          q.Scope,
+		ManifestReads:  part(q.ManifestReads),
+		ManifestWrites: part(q.ManifestWrites),
+		BlobReads:      part(q.BlobReads),
+		BlobQuestions:  part(q.BlobQuestions),
+		UploadStarts:   part(q.UploadStarts),
+		UploadEnds:     part(q.UploadEnds),
+	}
 }

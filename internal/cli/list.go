@@ -45,7 +45,7 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 	if err != nil {
 		return 0, err
 	}
-	some, err := subset.parse()
+	some, err := c.choose(subset)
 	if err != nil {
 		return 0, err
 	}

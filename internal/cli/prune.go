@@ -81,10 +81,11 @@ type memory struct {
 	err   error // why nothing could be remembered
 }
 
-// open reads the state. That it cannot be read is no failure of the run: what depends on
+// open reads the state, and takes this shard's part of what all may remove. That it cannot be read is no failure of the run: what depends on
 // it is only reported then.
 func (f *pruneFlags) open(ctx context.Context, w *wiring) (*memory, mirror.Pruning) {
 	limits, _ := f.limits() // checked before
+	limits.Max = w.opts.shard.Part(limits.Max)
 	pruning := mirror.Pruning{Limits: limits, Now: time.Now()}
 	if f.state == "" {
 		return nil, pruning

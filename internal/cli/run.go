@@ -6,100 +6,149 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/copy"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
 
+// opened is what runs need besides what they are to mirror: the checked flags, and what was
+// opened to carry them out. One serves as many runs as there are, one after the other.
+type opened struct {
+	*wiring
+	copying   copyFlags
+	platforms discover.Platforms
+	spool     copy.Spool
+	create    *provision.Create
+}
+
+// open checks what flags and file say about copying, and wires it up. It contacts no
+// registry.
+func (c *command) open(ctx context.Context, copying copyFlags, opts wireOptions) (*opened, error) {
+	o := &opened{copying: copying}
+	o.copying.prune.fill(c.settled.file.File.Prune, c.run.changed)
+	err := o.copying.check(c.run.dryRun)
+	if err != nil {
+		return nil, err
+	}
+	if o.platforms, err = copying.selection(); err != nil {
+		return nil, err
+	}
+	if o.spool, err = copying.spool(); err != nil {
+		return nil, err
+	}
+	if o.create, err = copying.creation(); err != nil {
+		return nil, err
+	}
+	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file.Config, c.log, copying.retryTimes, c.run.dryRun
+	o.wiring, err = wire(ctx, opts)
+	return o, err
+}
+
 // mirror is what copy and sync have in common: check, wire, plan, carry out, report.
 // What finder returns says what there is to mirror.
-func (c *command) mirror(ctx context.Context, copying *copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
-	copying.prune.fill(c.settled.file.File.Prune, c.run.changed)
-	if err := copying.check(c.run.dryRun); err != nil {
-		return 0, err
-	}
-	platforms, err := copying.selection()
-	if err != nil {
-		return 0, err
-	}
-	spool, err := copying.spool()
-	if err != nil {
-		return 0, err
-	}
-	create, err := copying.creation()
-	if err != nil {
-		return 0, err
-	}
+func (c *command) mirror(ctx context.Context, copying copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
 	ctx, cancel := c.run.withBudget(ctx)
 	defer cancel()
-	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file.Config, c.log, copying.retryTimes, c.run.dryRun
-	w, err := wire(ctx, opts)
+	m, err := copying.metrics.meter(c)
 	if err != nil {
 		return 0, err
 	}
-	defer closing(w, &err)
-	judge, err := copying.judge(w)
+	one := &measured{meter: m, partial: opts.partial, began: c.began}
+	defer func() { one.end(ctx) }()
+	if m != nil {
+		opts.metrics = m.metrics
+	}
+	o, err := c.open(ctx, copying, opts)
 	if err != nil {
 		return 0, err
 	}
-	found, err := finder(ctx, w)
+	defer closing(o, &err)
+	found, err := finder(ctx, o.wiring)
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
-	memory, pruning := copying.prune.open(ctx, w)
-	if some, ok := found.(*part); ok {
+	r, err := c.carryOut(ctx, ctx, o, found)
+	if err != nil {
+		return 0, err
+	}
+	one.observe(ctx, r)
+	return c.conclude(r, copying.exitCode)
+}
+
+// leaver is a Finder that leaves out some of what it finds.
+type leaver interface {
+	// leavesOut reports whether a mirror that Find has left out may write to a repository.
+	leavesOut(repo ref.Repository) bool
+}
+
+// carryOut is one run of what finder finds, from its plan to its report. Once starting has
+// ended, nothing new begins; once working has, what is under way stops.
+func (c *command) carryOut(starting, working context.Context, o *opened, finder mirror.Finder) (report.Report, error) {
+	judge, err := o.copying.judge(o.wiring)
+	if err != nil {
+		return report.Report{}, err
+	}
+	memory, pruning := o.copying.prune.open(starting, o.wiring)
+	if some, ok := finder.(leaver); ok {
 		pruning.LeftOut = some.leavesOut
 	}
-	return c.execute(ctx, copying.exitCode, memory, &mirror.Runner{
-		Finder:    found,
-		Places:    w,
-		Gate:      c.gate(w),
+	return c.execute(starting, working, memory, &mirror.Runner{
+		Finder:    finder,
+		Places:    o.wiring,
+		Gate:      c.gate(o.wiring),
 		Judge:     judge,
-		Platforms: platforms,
-		Create:    create,
-		Recheck:   copying.recheck,
+		Platforms: o.platforms,
+		Create:    o.create,
+		Recheck:   o.copying.recheck,
 		Pruning:   pruning,
+		Beat:      c.beat,
 		Log:       c.log,
 		Copy: copy.Options{
 			Images:           c.settled.images,
-			RetryTimes:       copying.retryTimes,
-			Timeout:          copying.timeout,
-			Spool:            spool,
-			RequireReferrers: copying.requireReferrers,
-			MaxErrors:        copying.mostErrors(c.settled.file.settings),
+			RetryTimes:       o.copying.retryTimes,
+			Timeout:          o.copying.timeout,
+			Spool:            o.spool,
+			RequireReferrers: o.copying.requireReferrers,
+			MaxErrors:        o.copying.mostErrors(c.settled.file.settings),
+			Stop:             func() error { return context.Cause(starting) },
 			Events:           c.events(),
 			Log:              c.log,
 		},
 	})
 }
 
-// execute plans and, unless it is a dry run, carries the plan out; then it prints what
-// came of it.
-func (c *command) execute(ctx context.Context, changesMatter bool, memory *memory, runner *mirror.Runner) (int, error) {
+// execute plans and, unless it is a dry run, carries the plan out.
+func (c *command) execute(starting, working context.Context, memory *memory, runner *mirror.Runner) (report.Report, error) {
 	c.progress.Phase("planning")
-	p, err := runner.Plan(ctx)
+	p, err := runner.Plan(starting)
 	if err != nil {
-		return 0, ended(ctx, err)
+		return report.Report{}, ended(starting, err)
 	}
 	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
 		if line := c.log.Check(zap.DebugLevel, "planned"); line != nil {
-			line.Write(zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
+			line.Write(zap.String("mirror", a.Mirror.Name), zap.Stringer("destination", a.To), zap.String("verb", string(a.Verb)), zap.String("reason", a.Reason))
 		}
 	}
+	planned := report.FromPlan(c.facts(starting, runner.ManifestsRead()), p)
 	if c.run.dryRun {
-		return c.conclude(report.FromPlan(c.facts(ctx, runner.ManifestsRead()), p), changesMatter)
+		return planned, nil
+	}
+	if c.planned != nil {
+		c.planned(planned)
 	}
 	c.progress.Phase("copying")
 	c.progress.Planned(p.Count(plan.Copy)+p.Count(plan.Update), bytesOf(p))
-	results, err := runner.Sync(ctx, p)
+	results, err := runner.Sync(working, p)
 	if err != nil {
 		c.log.Warn("closing the endpoints of the run", zap.Error(err))
 	}
-	p = runner.Reconcile(ctx, p)
-	p.Warnings = append(p.Warnings, memory.keep(ctx, runner.Observed(results))...)
-	return c.conclude(report.FromResults(c.facts(ctx, runner.ManifestsRead()), p, results), false)
+	p = runner.Reconcile(starting, p)
+	p.Warnings = append(p.Warnings, memory.keep(working, runner.Observed(results))...)
+	return report.FromResults(c.facts(starting, runner.ManifestsRead()), p, results), nil
 }
 
 // conclude prints the report and tells the exit code.
@@ -125,9 +174,14 @@ func bytesOf(p plan.Plan) int64 {
 // events connects the copy engine with the progress display.
 func (c *command) events() copy.Events {
 	return copy.Events{
-		Started:  func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
-		Moved:    func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
-		Created:  func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
-		Finished: func(r plan.Result) { c.progress.Finished(r.Action.To.String(), string(r.Status)) },
+		Started: func(a plan.Action) { c.progress.Started(a.To.String(), a.To.String(), a.Size) },
+		Moved:   func(a plan.Action, n int) { c.progress.Moved(a.To.String(), n) },
+		Created: func(repo ref.Repository) { c.log.Info("created the repository", zap.Stringer("repository", repo)) },
+		Finished: func(r plan.Result) {
+			c.progress.Finished(r.Action.To.String(), string(r.Status))
+			if line := c.log.Check(zap.DebugLevel, "done"); line != nil {
+				line.Write(zap.String("mirror", r.Action.Mirror.Name), zap.Stringer("destination", r.Action.To), zap.String("status", string(r.Status)), zap.Duration("took", r.Duration))
+			}
+		},
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/pushgateway"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
 )
 
@@ -76,6 +77,8 @@ type stage struct {
 	held     chan struct{}
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
+	pushed   *pushgateway.Gateway
+	daemon   *background
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -173,6 +176,17 @@ func (s *stage) commands() map[string]command {
 		"ecr-names":     s.ecrNames,
 		"template":      s.template,
 		"has":           s.has,
+		"damage":        s.damage,
+		"pushgateway":   s.pushgateway,
+		"pushed":        s.pushedTo,
+		"measured":      s.measured,
+		"start":         s.start,
+		"shows":         s.shows,
+		"logs":          s.logs,
+		"signal":        s.signal,
+		"ended":         s.ended,
+		"copying":       s.copying,
+		"covers":        s.covers,
 	}
 }
 

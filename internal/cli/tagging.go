@@ -27,8 +27,7 @@ type taggingFlags struct {
 	roleARN    string
 	registryID string
 	output     string
-	logFormat  string
-	debug      bool
+	log        logFlags
 }
 
 func (f *taggingFlags) register(flags *pflag.FlagSet) {
@@ -40,8 +39,7 @@ func (f *taggingFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.roleARN, "role-arn", "", "IAM role `ARN` to assume first")
 	flags.StringVar(&f.registryID, "registry-id", "", "`ACCOUNT` whose registry is meant (default: what REPOSITORY says, then the caller's)")
 	flags.StringVarP(&f.output, "output", "o", "table", "`FORMAT` of the result: table, json, yaml or markdown")
-	flags.StringVar(&f.logFormat, "log-format", "console", "`FORMAT` of log lines: console or json")
-	flags.BoolVar(&f.debug, "debug", false, "log debug messages")
+	f.log.register(flags)
 }
 
 // check refuses what cannot be meant.
@@ -49,8 +47,6 @@ func (f *taggingFlags) check() error {
 	switch {
 	case f.exitCode && f.apply:
 		return usageErrorf("--exit-code tells of a change that is only shown, and --apply writes it")
-	case f.logFormat != "console" && f.logFormat != "json":
-		return usageErrorf("--log-format %q: expected console or json", f.logFormat)
 	case f.region != "" && !plausibleRegion(f.region):
 		return usageErrorf("--region %q is no AWS Region, such as eu-central-1", f.region)
 	case f.imageKey == f.tagKey:
@@ -96,6 +92,10 @@ func beginTagging(flags *pflag.FlagSet, streams Streams, f *taggingFlags, reposi
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	log, err := f.log.open(flags, streams)
+	if err != nil {
+		return nil, err
+	}
 	format, err := report.ParseFormat(f.output)
 	if err != nil {
 		return nil, usageErrorf("--output: %w", err)
@@ -115,7 +115,7 @@ func beginTagging(flags *pflag.FlagSet, streams Streams, f *taggingFlags, reposi
 	return &tagging{
 		flags: f, streams: streams, format: format, named: named,
 		keys: discover.NewKeys(f.imageKey, f.tagKey),
-		log:  newLogger(streams.Err, f.logFormat, f.debug),
+		log:  log,
 	}, nil
 }
 

@@ -17,10 +17,12 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/layout"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/listing"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/trust"
 )
@@ -35,15 +37,17 @@ type wiring struct {
 
 	upstreams, destinations asked // what source and target ask through, and as whom
 
-	elsewhere map[string]registry.Target // by the scheme of places that are no registries
+	elsewhere map[string]registry.Target // by the scheme of places that are no registries, see again
 	lister    *listing.Lister
 	judged    library.Options // how a trust policy's signatures are read
 	close     []func() error
+	places    []func() error // what closes elsewhere
 }
 
 // wireOptions are the parts of a command's flags and file that wiring needs.
 type wireOptions struct {
 	run        *runFlags
+	shard      shard.Shard // whose part of the limits this is
 	file       *config.Config
 	upstream   asking
 	writing    map[string]auth.Provider // who writes to a host, where flags say
@@ -53,6 +57,8 @@ type wireOptions struct {
 	certDir    string
 	retryTimes int
 	readOnly   bool
+	partial    bool             // whether only some of the mirrors run
+	metrics    *metrics.Metrics // hear of every request; nil means nobody does
 	log        *zap.Logger
 }
 
@@ -62,6 +68,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		Role:       ecr.Role{ARN: o.run.roleARN},
 		RegistryID: o.run.registryID,
 		UserAgent:  "ecr-mirror-sync",
+		Observer:   hearsAWS(o.metrics),
 		Log:        o.log,
 	})
 	if err != nil {
@@ -89,14 +96,38 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	if o.run.transport == "library" {
 		w.throughLibrary(sources, o.library(destination, o.settings("")))
 	}
-	w.elsewhere = w.noRegistries()
 	if o.readOnly {
 		w.target = registry.ReadOnly(w.target)
+	}
+	w.openPlaces()
+	return w, nil
+}
+
+// again prepares for another run. Connections and tokens stay; what buckets, archives and
+// listings remember is of one run, since others write there meanwhile.
+func (w *wiring) again() error {
+	w.lister.NextRun()
+	err := w.closePlaces()
+	w.openPlaces()
+	return err
+}
+
+func (w *wiring) openPlaces() {
+	w.elsewhere = w.noRegistries()
+	if w.opts.readOnly {
 		for scheme, target := range w.elsewhere {
 			w.elsewhere[scheme] = registry.ReadOnly(target)
 		}
 	}
-	return w, nil
+}
+
+func (w *wiring) closePlaces() error {
+	var errs []error
+	for _, c := range w.places {
+		errs = append(errs, c())
+	}
+	w.places = nil
+	return errors.Join(errs...)
 }
 
 // noRegistries returns the targets of places that are no registries, by the scheme that
@@ -109,7 +140,7 @@ func (w *wiring) noRegistries() map[string]registry.Target {
 		Log:        w.opts.log,
 	})
 	archives := &layout.Archives{}
-	w.close = append(w.close, buckets.Close, archives.Close)
+	w.places = append(w.places, buckets.Close, archives.Close)
 	return map[string]registry.Target{
 		ref.SchemeS3: buckets, ref.SchemeR2: buckets,
 		ref.SchemeLayout: &layout.Layouts{}, ref.SchemeArchive: archives,
@@ -183,15 +214,17 @@ func (w *wiring) client(from auth.Provider, settings func(string) registry.Setti
 		UserAgent:   "ecr-mirror-sync/" + version,
 		RetryTimes:  w.opts.retryTimes,
 		Quota:       w.quota,
+		Observer:    hearsRegistries(w.opts.metrics),
 		Log:         w.opts.log,
 	})
 	w.close = append(w.close, c.Close)
 	return c
 }
 
-// quota returns what a host grants in a second.
+// quota returns what of a host's grant in a second is this process's.
 func (w *wiring) quota(host string) registry.Quota {
-	return quota(w.registries.Quota(host), w.opts.run.limits.over(w.opts.file.File.Registries[host].Limits))
+	all := quota(w.registries.Quota(host), w.opts.run.limits.over(w.opts.file.File.Registries[host].Limits))
+	return shared(all, w.opts.shard)
 }
 
 // throughLibrary moves content through containers/image's own transport instead.
@@ -270,7 +303,7 @@ func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
 }
 
 func (w *wiring) Close() error {
-	var errs []error
+	errs := []error{w.closePlaces()}
 	for _, c := range slices.Backward(w.close) {
 		errs = append(errs, c())
 	}

@@ -119,6 +119,9 @@ func (c *compiler) identity(r Registry, path string) {
 	if r.TLS != (TLS{}) {
 		c.reader.fail(path+".tls", "buckets are reached as the AWS SDK does it", "AWS_CA_BUNDLE in the environment for authorities of one's own, and http:// in s3.endpoint for none")
 	}
+	if len(r.Paths) > 0 {
+		c.reader.fail(path+".paths", "one access key writes to the whole bucket", "credentials")
+	}
 	switch {
 	case r.Credentials == nil:
 	case r.Credentials.Username.empty():

@@ -42,6 +42,14 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
+// keyed is what the keys of a map are.
+func (f field) keyed() string {
+	if f.is == "pathPrefix" {
+		return "path"
+	}
+	return "host"
+}
+
 func words(s string) []string {
 	if s == "" {
 		return nil

@@ -21,7 +21,17 @@ type File struct {
 	Discovery        Discovery           `yaml:"discovery" doc:"Which ECR repositories are searched for resource tags that describe mirrors."`
 	AllowedUpstreams []string            `yaml:"allowedUpstreams" is:"upstreamPattern" doc:"Where this is given, nothing is mirrored from a repository that none of the patterns matches, whoever asks for it. A pattern matches everything below it." default:"every upstream"`
 	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
+	Log              Log                 `yaml:"log" aka:"logging" doc:"What is logged, how and where. Flags go over it."`
 	Mirrors          []Mirror            `yaml:"mirrors" aka:"images,tasks" doc:"What is mirrored where."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level      string `yaml:"level" is:"logLevel" doc:"What is logged: debug, info, warn or error, and what is above." default:"info"`
+	Format     string `yaml:"format" is:"logFormat" doc:"console or json." default:"console"`
+	File       string `yaml:"file" aka:"output" is:"path" doc:"A file that lines are appended to." default:"standard error"`
+	Caller     bool   `yaml:"caller" doc:"Say of each line where in the program it is from." default:"false"`
+	TimeFormat string `yaml:"timeFormat" aka:"timeformat" is:"text" doc:"rfc3339, rfc3339nano, epoch, none, or a Go layout such as 15:04:05." default:"rfc3339"`
 }
 
 // Defaults holds what mirrors need not repeat.
@@ -40,11 +50,17 @@ type Defaults struct {
 
 // A Registry is how one registry host is spoken to.
 type Registry struct {
-	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them. For a bucket, username is the access key's id and password its secret." default:"what the environment offers, such as AWS roles"`
-	TLS         TLS          `yaml:"tls" doc:"How the connection is secured."`
-	Limits      Limits       `yaml:"limits" doc:"How much is asked of the registry at once."`
-	S3          Bucket       `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
-	ECR         *ECR         `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
+	Credentials *Credentials            `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them. For a bucket, username is the access key's id and password its secret." default:"what the environment offers, such as AWS roles"`
+	Paths       map[string]RegistryPath `yaml:"paths" is:"pathPrefix" doc:"What differs for the repositories below a path, such as team/app. The longest path holds."`
+	TLS         TLS                     `yaml:"tls" doc:"How the connection is secured."`
+	Limits      Limits                  `yaml:"limits" doc:"How much is asked of the registry at once."`
+	S3          Bucket                  `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
+	ECR         *ECR                    `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
+}
+
+// RegistryPath is what a part of a registry has of its own.
+type RegistryPath struct {
+	Credentials *Credentials `yaml:"credentials" aka:"auth" doc:"Who asks for these repositories." must:"true"`
 }
 
 // ECR says how a registry of ECR is spoken to. What the host's name says need not be
@@ -137,6 +153,8 @@ type Mirror struct {
 	Replace   *bool         `yaml:"replace" aka:"replace-tag" doc:"Update a tag that upstream has moved. Where this is false the tag is left alone, and its drift is reported." default:"defaults.replace"`
 	Schedule  *Schedule     `yaml:"schedule" aka:"interval,cron" doc:"When the daemon looks at this mirror." default:"defaults.schedule"`
 	Prune     *Prune        `yaml:"prune" aka:"purge" doc:"Remove tags from the destination that no rule wants any more. Keys that are not given here are those of defaults.prune." default:"defaults.prune"`
+
+	LogLevel string `yaml:"logLevel" is:"logLevel" doc:"What is logged of this mirror: debug, info, warn or error. Requests to registries serve several mirrors and are logged by log.level alone." default:"log.level"`
 
 	Repositories *Repositories `yaml:"repositories" aka:"repository,createRepositories" doc:"How the destination repositories at ECR come into being, and how they are to be. Keys that are not given here are those of defaults.repositories." default:"defaults.repositories"`
 }

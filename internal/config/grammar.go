@@ -111,6 +111,10 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a path", expected: "the path of a file or directory"}
 	case "tlsVersion":
 		return grammar{noun: "a version of TLS", expected: "1.2 or 1.3", values: []string{"1.2", "1.3"}, loose: true}
+	case "logLevel":
+		return grammar{noun: "a level", expected: "debug, info, warn or error", values: []string{"debug", "info", "warn", "error"}}
+	case "logFormat":
+		return grammar{noun: "a format of log lines", expected: "console or json", values: []string{"console", "json"}}
 	case "text":
 		return grammar{noun: "a text", expected: "a text", loose: true}
 	}

@@ -47,7 +47,7 @@ func (b *book) collect(path string, t reflect.Type) {
 	for _, f := range fieldsOf(t) {
 		kind := t.FieldByIndex(f.index).Type
 		if inner, ok := section(kind); ok {
-			b.collect(join(path, f.name)+suffix(kind), inner)
+			b.collect(join(path, f.name)+suffix(kind, f), inner)
 		}
 	}
 }
@@ -61,12 +61,12 @@ func section(t reflect.Type) (reflect.Type, bool) {
 }
 
 // suffix says how often a section stands below its key.
-func suffix(t reflect.Type) string {
+func suffix(t reflect.Type, f field) string {
 	switch t.Kind() {
 	case reflect.Slice:
 		return "[]"
 	case reflect.Map:
-		return ".HOST"
+		return "." + strings.ToUpper(f.keyed())
 	default:
 		return ""
 	}
@@ -96,7 +96,7 @@ func prose(s string) string {
 // describe says in words what a key's value is.
 func (b *book) describe(t reflect.Type, f field) string {
 	if inner, ok := section(t); ok {
-		return b.describeSection(t, inner)
+		return b.describeSection(t, inner, f)
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -124,10 +124,10 @@ func describeText(g grammar) string {
 }
 
 // describeSection links to the section of a struct, and says what may stand for it.
-func (b *book) describeSection(t, inner reflect.Type) string {
+func (b *book) describeSection(t, inner reflect.Type, f field) string {
 	link := fmt.Sprintf("[map](#%s)", anchor(b.title[inner]))
 	if t.Kind() == reflect.Map {
-		link = fmt.Sprintf("a [map](#%s) for each host", anchor(b.title[inner]))
+		link = fmt.Sprintf("a [map](#%s) for each %s", anchor(b.title[inner]), f.keyed())
 	}
 	short := map[reflect.Type]string{
 		reflect.TypeFor[From]():        "a repository, or a ",

@@ -53,6 +53,10 @@ func (j *job) blob(ctx context.Context, want ref.Descriptor) error {
 // obtain sees to it that the destination has a blob.
 func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 	known, at := j.copier.mounts, j.contentOfBlob(want)
+	if j.damaged(want.Digest) {
+		known.missing(at)
+		return j.upload(ctx, want, nil)
+	}
 	if from, ok := known.sure(at); ok {
 		return j.mount(ctx, want, from)
 	}
@@ -118,7 +122,7 @@ func (j *job) mount(ctx context.Context, want ref.Descriptor, from mountSource) 
 	if granted {
 		return nil
 	}
-	j.copier.log.Debug("blob not mounted", zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
+	j.copier.log.Debug("blob not mounted", zap.String("mirror", j.action.Mirror.Name), zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
 		zap.Stringer("from", from.repo), zap.Error(err))
 	return j.upload(ctx, want, session)
 }
@@ -141,7 +145,7 @@ func (j *job) upload(ctx context.Context, want ref.Descriptor, session registry.
 		// Wrong bytes may be a cache's or a network's. The same again are the source's.
 		Final: func(err error) bool { return corrupt > 1 || failure.Final(err) },
 		Repeated: func(err error, pause time.Duration) {
-			j.copier.log.Warn("copying a blob again", zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
+			j.copier.log.Warn("copying a blob again", zap.String("mirror", j.action.Mirror.Name), zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
 				zap.Duration("pause", pause), zap.Error(err))
 			resting = true
 			j.copier.queue.rest()
@@ -191,6 +195,9 @@ func (j *job) stream(ctx context.Context, want ref.Descriptor, session registry.
 				if once := session; once != nil {
 					session = nil
 					return once.UploadBlob(ctx, want, open)
+				}
+				if j.damaged(want.Digest) {
+					return registry.ReplaceBlob(ctx, j.dst, want, open)
 				}
 				return registry.UploadBlob(ctx, j.dst, want, open)
 			})

@@ -41,16 +41,38 @@ type Options struct {
 	Timeout          time.Duration // for one image; 0 leaves it to the endpoints, which notice a stall
 	RequireReferrers bool          // an image whose referrers are incomplete fails, and its tag is not written
 	MaxErrors        int           // once this many actions have failed, nothing new begins; 0 goes on whatever fails
+	Stop             func() error  // not nil once nothing new is to begin, though what is under way goes on; nil means never
 	Seen             Seen
+	Damaged          Damaged
 	Spool            Spool
 	Events           Events
 	Log              *zap.Logger // nil means no logging
+}
+
+// Stopped says why nothing new is to begin, nil where it may.
+func (o Options) Stopped() error {
+	if o.Stop == nil {
+		return nil
+	}
+	return o.Stop()
 }
 
 // Seen is what planning has seen of the destinations, so that it need not be asked again.
 // The zero Seen is of a plan that nobody knows the age of.
 type Seen struct {
 	At time.Time // when it began to look
+}
+
+// Damaged is content that destinations have, or say that they have, and that is not what
+// its digest says. It is brought all the same where something needs it.
+type Damaged map[ref.Repository]map[ref.Digest]bool
+
+// Add notes that a repository's content of a digest is damaged.
+func (d Damaged) Add(repo ref.Repository, digest ref.Digest) {
+	if d[repo] == nil {
+		d[repo] = map[ref.Digest]bool{}
+	}
+	d[repo][digest] = true
 }
 
 // freshFor is how long after the plan has seen a tag nobody is expected to have changed
@@ -153,6 +175,9 @@ func (c *Copier) Close() error {
 // The largest images begin first. Unless their number is given, the next one begins when
 // few blobs are waiting for their turn.
 //
+// Once Stop says so, nothing new begins either: what has not begun is Pending, and what has
+// goes on for as long as ctx.
+//
 // Where errors are limited, those that the plan brings along count. What is under way
 // when the limit is reached is finished; the rest is Pending.
 func (c *Copier) Run(ctx context.Context, p plan.Plan) []plan.Result {
@@ -210,6 +235,9 @@ func (c *Copier) begin(ctx context.Context) (begun func()) {
 func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Result {
 	if ctx.Err() != nil {
 		return pending(ctx, a)
+	}
+	if err := c.opts.Stopped(); err != nil {
+		return plan.Result{Action: a, Status: plan.Pending, Reason: "not begun: " + err.Error(), Err: err}
 	}
 	if failed := c.failed.Load(); c.opts.MaxErrors > 0 && failed >= int64(c.opts.MaxErrors) {
 		return plan.Result{Action: a, Status: plan.Pending, Reason: fmt.Sprintf("not begun: %d failed, and the run ends at %d", failed, c.opts.MaxErrors)}
@@ -306,7 +334,7 @@ func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers
 	if err = j.connect(ctx); err != nil {
 		return false, referrers, err
 	}
-	if !c.opts.Seen.fresh() { // asked for now, what may not be written costs no bytes
+	if !c.opts.Seen.fresh() && !a.Mends { // asked for now, what may not be written costs no bytes
 		if needed, err := j.needsTag(ctx); err != nil || !needed {
 			return false, referrers, err
 		}
@@ -316,6 +344,9 @@ func (c *Copier) copyThenTag(ctx context.Context, j *job) (wrote bool, referrers
 	}
 	if referrers, err = j.content(ctx, root); err != nil {
 		return false, referrers, notMade(a, err)
+	}
+	if a.Mends {
+		return true, referrers, j.mend(ctx, root)
 	}
 	wrote, err = j.tag(ctx, root)
 	return wrote, referrers, err

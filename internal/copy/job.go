@@ -104,7 +104,7 @@ func lacksContent(err error) bool {
 // lacking. Garbage collectors delete untagged content, also what a run found, or brought,
 // a moment ago.
 func (j *job) belowAgain(ctx context.Context, n *Node, refusal error) error {
-	j.copier.log.Warn("manifest refused, looking for what it names again", zap.Stringer("destination", j.action.To), zap.Error(refusal))
+	j.copier.log.Warn("manifest refused, looking for what it names again", zap.String("mirror", j.action.Mirror.Name), zap.Stringer("destination", j.action.To), zap.Error(refusal))
 	j.copier.vacancies.doubt(j.action.To.Repository)
 	for node := range n.all() {
 		if node != n {

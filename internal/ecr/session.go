@@ -45,6 +45,7 @@ type Options struct {
 	Role       Role        // to assume first
 	RegistryID string      // the account whose registry is meant; "" means the caller's
 	UserAgent  string      // "name" or "name/version", added to the SDK's own
+	Observer   Observer    // nil means none
 	Log        *zap.Logger // nil means no logging
 
 	tuning tuning // for tests
@@ -104,7 +105,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		config.WithDefaultRegion(DefaultRegion),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
 		config.WithLogger(sdkLog{opts.Log}),
-		config.WithAPIOptions(userAgent(opts.UserAgent)),
+		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer)...)),
 		roles.options,
 	)
 	if err != nil {

@@ -97,6 +97,7 @@ func (t *token) renew(ctx context.Context) (issued, error) {
 	switch {
 	case err == nil:
 		t.held = fetched
+		t.tellExpiry(fetched)
 	case t.held.good(now):
 		t.rested = now.Add(renewalPause)
 		t.session.log.Warn("the ECR password could not be renewed; the old one is still good",
@@ -105,6 +106,17 @@ func (t *token) renew(ctx context.Context) (issued, error) {
 		return issued{}, err
 	}
 	return t.held, nil
+}
+
+// tellExpiry tells the session's observer when a password ends.
+func (t *token) tellExpiry(i issued) {
+	switch o := t.session.opts.Observer; {
+	case o == nil:
+	case t.public:
+		o.TokenExpires(publicHost, i.expires)
+	case i.host != "":
+		o.TokenExpires(i.host, i.expires)
+	}
 }
 
 // fetch asks ECR for a password.

@@ -47,7 +47,10 @@ type source struct {
 	registry.PlainSource
 }
 
-var _ imagetypes.ImageSource = (*source)(nil)
+var (
+	_ imagetypes.ImageSource = (*source)(nil)
+	_ registry.BlobStater    = (*source)(nil)
+)
 
 // GetManifest reads a manifest by digest; what a tag means is decided once, by Resolve.
 func (s *source) GetManifest(ctx context.Context, instance *ref.Digest) ([]byte, string, error) {
@@ -76,6 +79,19 @@ func (s *source) GetBlob(ctx context.Context, info imagetypes.BlobInfo, _ imaget
 		return nil, 0, errors.Join(kind(err), f.Close())
 	}
 	return f, about.Size(), nil
+}
+
+// StatBlob looks how large a blob is.
+func (s *source) StatBlob(_ context.Context, digest ref.Digest) (int64, error) {
+	at, err := s.dir.blob(digest)
+	if err != nil {
+		return 0, err
+	}
+	about, err := os.Stat(at)
+	if err != nil {
+		return 0, kind(err)
+	}
+	return about.Size(), nil
 }
 
 // destination writes a layout, as containers/image sees it, with the abilities of

@@ -121,9 +121,9 @@ func (s *dockerSync) elsewhere(file *value) {
 	}
 	s.without(file.get("ecr"), Ignored, "one Region for all of ECR", "the host of each registry says its Region",
 		"region")
-	s.without(file.get("logging"), Ignored, "how lines are logged", "--debug and --log-format say that; lines go to standard error",
+	s.without(file.get("logging"), Ignored, "how lines are logged", "the section log and the flags --log-… say that; lines go to standard error",
 		"level", "format", "output", "colors", "timeFormat")
-	s.without(file.get("telemetry"), telemetry, "metrics", "there are none yet",
+	s.without(file.get("telemetry"), telemetry, "metrics", "the daemon serves them at /metrics, and sync --metrics-print writes them when the run ends; docs/metrics.md has the names",
 		"enabled", "metrics.exporter", "metrics.prometheus.address", "metrics.prometheus.path", "metrics.stdout.interval")
 	s.without(file.path("sync", "s3"), Ignored, "how buckets are written", "registries.BUCKET.limits bounds it; nothing is remembered of a bucket from run to run",
 		"maxConcurrentUploads", "maxPurgeConcurrency", "objectCache.enabled", "objectCache.expirationTime", "objectCache.capacity")

@@ -33,6 +33,11 @@ type dater struct {
 }
 
 func (r *Runner) dater(m *discover.Mirror) dater {
+	if r.Offline {
+		held := *m
+		held.Upstream = m.Target
+		return dater{runner: r, mirror: &held, src: r.targetOf(m)}
+	}
 	return dater{runner: r, mirror: m, src: r.Places.Source(plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}})}
 }
 

@@ -30,7 +30,7 @@ func (r *Runner) free(ctx context.Context, results []plan.Result) {
 	for repo, rows := range rows {
 		delay, asked := patience(rows)
 		target := r.Places.Target(rows[0].Action)
-		if !asked || !registry.Frees(target) || incomplete(rows) != nil || ctx.Err() != nil {
+		if !asked || !registry.Frees(target) || incomplete(rows) != nil || ctx.Err() != nil || r.Copy.Stopped() != nil {
 			continue
 		}
 		g.Go(func() error {
@@ -55,6 +55,7 @@ func patience(rows []*plan.Result) (longest time.Duration, asked bool) {
 }
 
 func (r *Runner) freeOne(ctx context.Context, target registry.Target, repo ref.Repository, delay time.Duration) {
+	defer r.step()
 	freed, err := registry.Free(ctx, target, repo, delay)
 	log := r.log().With(zap.Stringer("repository", repo), zap.Int("objects", freed.Objects), zap.Int64("bytes", freed.Bytes), zap.Int("waiting", freed.Waiting))
 	switch {

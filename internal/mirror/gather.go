@@ -79,6 +79,10 @@ func (r *Runner) compare(ctx context.Context, m *discover.Mirror, picks []select
 		return nil
 	}
 	never := func(selection.Pick) bool { return false }
+	if r.Offline {
+		_ = askTarget() // keeps its error for the rows
+		return recorded(m, picks, held, targetErr), held
+	}
 	if m.Rules.DeclaresImmutable() && !r.Recheck {
 		// What the target has decides here whether upstream is asked at all.
 		_ = askTarget() // keeps its error for the rows
@@ -110,6 +114,26 @@ func (r *Runner) compare(ctx context.Context, m *discover.Mirror, picks []select
 	return wanted, held
 }
 
+// recorded is what is known of picks without asking upstream: the digest that a rule names,
+// and what the target has. In a repository that is missing, they are missing.
+func recorded(m *discover.Mirror, picks []selection.Pick, held map[string]ref.Descriptor, err error) []plan.Wanted {
+	if errors.Is(err, failure.ErrNotFound) {
+		err = nil
+	}
+	wanted := make([]plan.Wanted, len(picks))
+	for i, pick := range picks {
+		tag := targetTag(m, pick)
+		w := plan.Wanted{Mirror: m, Tag: tag, Source: pick.Tag, Term: pick.Reason, Have: held[tag].Digest, TargetErr: err}
+		if pick.Digest != "" && m.Platforms.One == nil {
+			w.Source, w.Upstream = "", pick.Digest
+		} else {
+			w.Uncompared = true
+		}
+		wanted[i] = w
+	}
+	return wanted
+}
+
 // creates reports whether the target's answer is that its repository is missing, and the
 // mirror has that made.
 func (r *Runner) creates(m *discover.Mirror, err error) bool {
@@ -135,6 +159,7 @@ func (r *Runner) upstream(ctx context.Context, m *discover.Mirror, pick selectio
 		return w
 	}
 	defer heads.Release(1)
+	defer r.step()
 	desc, err := r.Places.Source(plan.Action{Mirror: m, From: from}).Resolve(ctx, from)
 	switch {
 	case err != nil:
@@ -176,8 +201,8 @@ func (r *Runner) selectPlatforms(ctx context.Context, m *discover.Mirror, wanted
 			w.TargetErr = err
 		case isHeld(held[w.Have], *w):
 			w.Selected, missing[i] = true, lacking(held[w.Have], m)
-		case isSingleImage(w.UpstreamType):
-			// Nothing to select from: it is mirrored as it is.
+		case isSingleImage(w.UpstreamType) || r.Offline:
+			// Nothing to select from, or nobody to ask: it is mirrored as it is.
 		default:
 			g.Go(func() error {
 				w.Want, missing[i], w.Err = r.selection(ctx, *w)
@@ -283,6 +308,7 @@ func (r *Runner) refine(ctx context.Context, p *plan.Plan) {
 
 // inspect judges and measures one action.
 func (r *Runner) inspect(ctx context.Context, a plan.Action) plan.Action {
+	defer r.step()
 	if r.Judge != nil {
 		if err := r.Judge.Allow(ctx, a.From); err != nil {
 			return a.Stop(err)

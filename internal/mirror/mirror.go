@@ -35,7 +35,7 @@ type Judge interface {
 	Allow(ctx context.Context, r ref.Reference) error
 }
 
-// Runner carries out one run. All fields but Platforms, Create, Gate, Judge, Pruning and Log are
+// Runner carries out one run. All fields but Platforms, Create, Gate, Judge, Pruning, Beat and Log are
 // required; Judge only for planning.
 type Runner struct {
 	Finder Finder
@@ -59,7 +59,15 @@ type Runner struct {
 	// images whose digest is the same on both sides.
 	Recheck bool
 
+	// Offline leaves upstream alone: rules choose among the tags that the target has, and
+	// nothing is compared but digests that rules name. It is for verifying.
+	Offline bool
+
 	Pruning Pruning
+
+	// Beat, where it is given, is called whenever planning or removing has got a step
+	// further, from many goroutines. What copying does, Copy.Events tells.
+	Beat func()
 
 	Log *zap.Logger
 
@@ -145,6 +153,7 @@ func (r *Runner) selectTags(ctx context.Context, mirrors []*discover.Mirror) []s
 }
 
 func (r *Runner) selectOne(ctx context.Context, m *discover.Mirror) selected {
+	defer r.step()
 	s := selected{mirror: m}
 	selector, err := selection.Compile(m.Rules)
 	if err != nil {
@@ -175,7 +184,14 @@ func (r *Runner) input(ctx context.Context, m *discover.Mirror, selector *select
 	var in selection.Input
 	at := plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}, To: ref.Reference{Repository: m.Target}}
 	var err error
-	if selector.NeedsTagList() {
+	switch {
+	case !selector.NeedsTagList():
+	case r.Offline:
+		if in.Upstream, err = r.held(ctx, at); err != nil {
+			return in, err
+		}
+		in.UpstreamListed = true
+	default:
 		if in.Upstream, err = tags(ctx, r.Places.Source(at), m.Upstream); err != nil {
 			return in, &registry.Error{Op: "list tags of", Side: registry.SideSource, Ref: at.From, Err: err}
 		}
@@ -183,9 +199,8 @@ func (r *Runner) input(ctx context.Context, m *discover.Mirror, selector *select
 		r.library.Listed(m.Upstream, in.Upstream)
 	}
 	if selector.NeedsTargetTags() {
-		// A repository that is missing has no tags; whether it may be, the plan says.
-		if in.Target, err = tags(ctx, r.Places.Target(at), m.Target); err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return in, &registry.Error{Op: "list tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
+		if in.Target, err = r.held(ctx, at); err != nil {
+			return in, err
 		}
 	}
 	if selector.NeedsCreated() {
@@ -194,6 +209,16 @@ func (r *Runner) input(ctx context.Context, m *discover.Mirror, selector *select
 		}
 	}
 	return in, nil
+}
+
+// held returns the tags that the target has. A repository that is missing has none; whether
+// it may be, the plan says.
+func (r *Runner) held(ctx context.Context, at plan.Action) ([]string, error) {
+	all, err := tags(ctx, r.Places.Target(at), at.To.Repository)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return nil, &registry.Error{Op: "list tags of", Side: registry.SideTarget, Ref: at.To, Err: err}
+	}
+	return all, nil
 }
 
 // tags returns a repository's whole list of tags.
@@ -280,9 +305,36 @@ func targetTag(m *discover.Mirror, p selection.Pick) string {
 // one that was interrupted would list as failed what was only not looked at, and as
 // writes what nobody judged.
 func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
-	follow, stopped, warnings, err := r.mirrors(ctx)
+	d, err := r.differences(ctx)
 	if err != nil {
 		return plan.Plan{}, err
+	}
+	p := d.plan
+	if r.Recheck {
+		r.recheck(ctx, &p)
+	}
+	r.refine(ctx, &p)
+	p = r.decidePrune(ctx, p, d.gathered, d.stopped)
+	p = r.compareSettings(ctx, p, d.follow)
+	if ctx.Err() != nil {
+		return plan.Plan{}, context.Cause(ctx)
+	}
+	return p, nil
+}
+
+// compared is a plan as far as comparing both sides decides it, and what it was made of.
+type compared struct {
+	plan     plan.Plan
+	follow   []*discover.Mirror
+	gathered []gathered
+	stopped  []plan.Action
+}
+
+// differences compares both sides of what is to be mirrored.
+func (r *Runner) differences(ctx context.Context) (compared, error) {
+	follow, stopped, warnings, err := r.mirrors(ctx)
+	if err != nil {
+		return compared{}, err
 	}
 	r.library, r.seen = copy.NewLibrary(readsAtOnce), copy.Seen{At: time.Now()}
 	all := r.gather(ctx, follow)
@@ -294,17 +346,7 @@ func (r *Runner) Plan(ctx context.Context) (plan.Plan, error) {
 		}
 		wanted = append(wanted, g.wanted)
 	}
-	p := plan.Build(wanted, stopped, warnings)
-	if r.Recheck {
-		r.recheck(ctx, &p)
-	}
-	r.refine(ctx, &p)
-	p = r.decidePrune(ctx, p, all, stopped)
-	p = r.compareSettings(ctx, p, follow)
-	if ctx.Err() != nil {
-		return plan.Plan{}, context.Cause(ctx)
-	}
-	return p, nil
+	return compared{plan: plan.Build(wanted, stopped, warnings), follow: follow, gathered: all, stopped: stopped}, nil
 }
 
 // Sync carries out a plan that Plan made, and returns one result for each action, in
@@ -323,6 +365,13 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	r.remove(ctx, results)
 	r.free(ctx, results)
 	return results, err
+}
+
+// step tells whoever watches that something got done.
+func (r *Runner) step() {
+	if r.Beat != nil {
+		r.Beat()
+	}
 }
 
 // ManifestsRead is how many manifests the run has read from upstream: zero where

@@ -30,6 +30,7 @@ func (r *Runner) recheck(ctx context.Context, p *plan.Plan) {
 
 // compareReferrers decides anew about one image that is in sync.
 func (r *Runner) compareReferrers(ctx context.Context, comparer *copy.Comparer, a plan.Action) plan.Action {
+	defer r.step()
 	found, err := comparer.Compare(ctx, r.Places, a)
 	if err != nil {
 		return a.Stop(err)

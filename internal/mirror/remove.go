@@ -55,6 +55,8 @@ func (r *Runner) removeFrom(ctx context.Context, rows []*plan.Result, enough err
 		case row.Action.Verb != plan.Prune:
 		case ctx.Err() != nil:
 			*row = notRemoved(row.Action, context.Cause(ctx))
+		case r.Copy.Stopped() != nil:
+			*row = notRemoved(row.Action, r.Copy.Stopped())
 		case stop != nil:
 			*row = notRemoved(row.Action, stop)
 		default:
@@ -95,6 +97,7 @@ func notRemoved(a plan.Action, why error) plan.Result {
 // removeOne removes one tag and writes down what came of it. It returns an error where
 // nothing else of the repository should be removed.
 func (r *Runner) removeOne(ctx context.Context, row *plan.Result, rows []*plan.Result) error {
+	defer r.step()
 	a, began := row.Action, time.Now()
 	gone, err := r.removeTag(ctx, a)
 	if err == nil {

@@ -58,6 +58,10 @@ type Action struct {
 
 	Compared *Comparison // of the referrers of an image that is in sync; nil where nobody compared them
 
+	// Mends says that the image is to be brought again although the destination's tag
+	// means it: something of it is damaged there.
+	Mends bool
+
 	Err error // why it is Blocked or Failed, nil where Reason alone says it
 
 	// Creates says that To's repository is missing, and that the run, or the registry with
@@ -311,7 +315,7 @@ func (p Plan) SettingsChanged() int {
 type Status string
 
 // The statuses. Planned stands for an action of a dry run; Pending for one that the
-// run had no time for, its destination unchanged.
+// run had no time for, its destination unchanged. The last four are those of verifying.
 const (
 	Copied       Status = "copied"
 	Updated      Status = "updated"
@@ -324,6 +328,11 @@ const (
 	HasFailed    Status = "failed"
 	Planned      Status = "planned"
 	Pending      Status = "pending"
+
+	Verified Status = "verified"
+	Damaged  Status = "damaged"
+	Missing  Status = "missing"
+	Repaired Status = "repaired"
 )
 
 // Result is an action and what came of it.
@@ -333,6 +342,7 @@ type Result struct {
 	Reason    string // the action's, unless something happened that it did not foresee
 	Bytes     int64  // blob bytes written to the destination for this action
 	Referrers Referrers
+	Inspected *Inspection // where the image was verified
 	Duration  time.Duration
 	Err       error
 }

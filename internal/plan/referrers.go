@@ -102,7 +102,7 @@ func (a Action) Complete(c Comparison) Action {
 
 // OnlyReferrers reports whether a brings referrers to an image that is in sync: its tag
 // stays what it is.
-func (a Action) OnlyReferrers() bool { return a.Verb == Update && a.Have == a.Want }
+func (a Action) OnlyReferrers() bool { return a.Verb == Update && a.Have == a.Want && !a.Mends }
 
 // because is the reason of an action that has not been carried out.
 func (c Comparison) because(a Action) string {

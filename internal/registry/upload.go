@@ -47,6 +47,22 @@ func UploadBlob(ctx context.Context, dst imagetypes.ImageDestination, want ref.D
 	return nil
 }
 
+// BlobReplacer is the ability of a destination endpoint to store a blob also where it
+// believes to hold it. Use ReplaceBlob.
+type BlobReplacer interface {
+	ReplaceBlob(ctx context.Context, want ref.Descriptor, open Opener) error
+}
+
+// ReplaceBlob is UploadBlob for a blob that dst holds, or says that it holds, with bytes
+// that are not the blob's. Registries that keep each digest once may take the upload and
+// leave what they have: only reading it again tells.
+func ReplaceBlob(ctx context.Context, dst imagetypes.ImageDestination, want ref.Descriptor, open Opener) error {
+	if r, ok := dst.(BlobReplacer); ok {
+		return r.ReplaceBlob(ctx, want, open)
+	}
+	return UploadBlob(ctx, dst, want, open)
+}
+
 // BlobMounter is the ability of a destination endpoint to take a blob over from another
 // repository of its registry, without its bytes. Use MountBlob.
 type BlobMounter interface {

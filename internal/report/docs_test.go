@@ -54,6 +54,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		report.StatusCopied, report.StatusUpdated, report.StatusInSync, report.StatusPresent, report.StatusDrifted, report.StatusBlocked, report.StatusFailed,
 		report.StatusNotDone, report.StatusWouldCopy, report.StatusWouldUpdate, report.StatusListed, report.StatusLeftOut,
 		report.StatusPruned, report.StatusStale, report.StatusWouldPrune,
+		report.StatusVerified, report.StatusRepaired, report.StatusMissing, report.StatusDamaged,
 	} {
 		if row := "| `" + string(s) + "` | " + s.String() + " |"; !strings.Contains(page, row) {
 			t.Errorf("%s lacks %s", outputPage, row)

@@ -28,10 +28,14 @@ func columns(kind Kind, host string) []column {
 		{title: "Size", text: size, right: true},
 		{title: "Reason", text: reason, least: 16},
 	}
-	if kind == KindList {
+	switch kind {
+	case KindList:
 		return without(all, "Digest", "Size")
+	case KindVerify:
+		return without(all, "Size")
+	default:
+		return all
 	}
-	return all
 }
 
 func without(all []column, titles ...string) []column {

@@ -43,6 +43,8 @@ func heading(r Report) string {
 		return "Image mirror: dry run"
 	case KindList:
 		return "Image mirror: list"
+	case KindVerify:
+		return "Image mirror: verify"
 	default:
 		return "Image mirror: sync"
 	}
@@ -89,8 +91,8 @@ func byUrgency(rows Rows) []int {
 // urgency orders statuses by who has to look at them.
 func urgency(s Status) int {
 	order := []Status{
-		StatusFailed, StatusBlocked, StatusNotDone, StatusDrifted, StatusPruned, StatusUpdated, StatusCopied,
-		StatusWouldPrune, StatusWouldUpdate, StatusWouldCopy, StatusStale, StatusListed, StatusInSync, StatusPresent, StatusLeftOut,
+		StatusDamaged, StatusFailed, StatusBlocked, StatusMissing, StatusNotDone, StatusDrifted, StatusRepaired, StatusPruned, StatusUpdated, StatusCopied,
+		StatusWouldPrune, StatusWouldUpdate, StatusWouldCopy, StatusStale, StatusListed, StatusVerified, StatusInSync, StatusPresent, StatusLeftOut,
 	}
 	return slices.Index(order, s)
 }

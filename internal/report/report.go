@@ -28,6 +28,8 @@ const (
 	KindSync Kind = "SyncReport" // what a run did
 	KindPlan Kind = "PlanReport" // what a run would do
 	KindList Kind = "ListReport" // what is described as to be mirrored
+
+	KindVerify Kind = "VerifyReport" // what was found of what is mirrored
 )
 
 // Report is one run, ready to be written. Its JSON form is the tool's documented
@@ -39,6 +41,7 @@ type Report struct {
 	DryRun       bool      `json:"dryRun"`
 	Interrupted  bool      `json:"interrupted"`
 	BudgetUsedUp bool      `json:"budgetUsedUp"`
+	Shard        string    `json:"shard"` // "i/N", "" where the run was not shared
 	Totals       Totals    `json:"totals"`
 	Rows         Rows      `json:"rows"`
 	Warnings     []string  `json:"warnings"`
@@ -61,6 +64,8 @@ type Row struct {
 	Size           int64      `json:"size"`           // bytes of the image at the destination, 0 where not read
 	Bytes          int64      `json:"bytes"`          // blob bytes written to the destination for this row
 	Referrers      Referrers  `json:"referrers"`
+	Damage         []string   `json:"damage"`      // what verify found missing or wrong at the destination
+	BytesHashed    int64      `json:"bytesHashed"` // blob bytes that verify read for this row
 	Reason         string     `json:"reason"`
 	Creates        bool       `json:"createsRepository"` // Destination is missing, and made with this row
 	Origin         string     `json:"origin"`            // where the rule was written: a repository's ARN, "command line"
@@ -81,8 +86,8 @@ type Referrers struct {
 type Status string
 
 // The statuses. Only an unfinished run has StatusNotDone, only a dry run
-// StatusWouldCopy, StatusWouldUpdate and StatusWouldPrune, and only a listing StatusListed and
-// StatusLeftOut.
+// StatusWouldCopy, StatusWouldUpdate and StatusWouldPrune, only a listing StatusListed and
+// StatusLeftOut, and only a verification the last four.
 const (
 	StatusCopied      Status = "copied"
 	StatusUpdated     Status = "updated"
@@ -99,6 +104,10 @@ const (
 	StatusWouldPrune  Status = "would-prune"
 	StatusListed      Status = "listed"
 	StatusLeftOut     Status = "left-out"
+	StatusVerified    Status = "verified"
+	StatusRepaired    Status = "repaired"
+	StatusMissing     Status = "missing"
+	StatusDamaged     Status = "damaged"
 )
 
 // String writes the status in words.
@@ -127,6 +136,8 @@ type Run struct {
 	Elapsed      time.Duration
 	Interrupted  bool // a signal ended it
 	BudgetUsedUp bool // --max-duration ended it
+
+	Shard string // which of several processes this was, such as "0/4"; "" for the only one
 
 	// ManifestsRead counts the manifests that were read upstream, each of which a
 	// registry may count as a pull. HEADs are not among them.
@@ -173,6 +184,29 @@ func FromPlan(run Run, p plan.Plan) Report {
 	return r
 }
 
+// FromVerification reports what was found of a plan's actions at their destinations, and
+// what came of repairing it: results[i] is that of p.Actions[i]. Neither may be changed
+// until the report is written.
+func FromVerification(run Run, p plan.Plan, results []plan.Result) Report {
+	rows := Rows{count: len(results), row: func(i int) Row { return verifiedRow(results[i]) }}
+	return assemble(KindVerify, run, rows, p.Warnings)
+}
+
+// verifiedRow is a row whose destination was looked at: what its tag holds is known.
+func verifiedRow(result plan.Result) Row {
+	row := resultRow(result)
+	if result.Status != plan.Repaired {
+		row.Digest = result.Action.Have
+	}
+	if found := result.Inspected; found != nil {
+		row.BytesHashed = found.Hashed
+		for _, d := range found.Damage {
+			row.Damage = append(row.Damage, d.String())
+		}
+	}
+	return row
+}
+
 // Listed is one tag that a rule names, or the repository whose rule cannot be
 // followed, with Err saying why.
 type Listed struct {
@@ -201,6 +235,7 @@ func assemble(kind Kind, run Run, rows Rows, warnings []string) Report {
 		DryRun:       kind == KindPlan,
 		Interrupted:  run.Interrupted,
 		BudgetUsedUp: run.BudgetUsedUp,
+		Shard:        run.Shard,
 		Totals:       total(rows, run),
 		Rows:         rows,
 		Warnings:     append([]string{}, warnings...),
@@ -231,6 +266,7 @@ func resultRow(result plan.Result) Row {
 		Size:           a.Size,
 		Bytes:          result.Bytes,
 		Referrers:      referrers(result),
+		Damage:         []string{},
 		Reason:         cmp.Or(result.Reason, a.Reason),
 		Creates:        a.Creates,
 		Origin:         a.Mirror.Origin.Place,
@@ -277,6 +313,14 @@ func statusOf(result plan.Result) Status {
 		return StatusNotDone
 	case plan.Planned:
 		return planned(result.Action.Verb)
+	case plan.Verified:
+		return StatusVerified
+	case plan.Repaired:
+		return StatusRepaired
+	case plan.Missing:
+		return StatusMissing
+	case plan.Damaged:
+		return StatusDamaged
 	case plan.HasFailed:
 		return StatusFailed
 	default:
@@ -300,7 +344,7 @@ func planned(v plan.Verb) Status {
 // somebody else made of it meanwhile: that is not known.
 func held(s Status, a plan.Action) ref.Digest {
 	switch s {
-	case StatusCopied, StatusUpdated, StatusInSync, StatusPresent, StatusWouldCopy, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
+	case StatusCopied, StatusUpdated, StatusInSync, StatusPresent, StatusWouldCopy, StatusWouldUpdate, StatusPruned, StatusWouldPrune, StatusRepaired:
 		return a.Want // nothing, where the tag is pruned
 	case StatusFailed, StatusBlocked:
 		if a.Verb.Changes() {
@@ -331,6 +375,7 @@ func listingRow(l Listed) Row {
 		Tag:            l.Destination.Tag,
 		Status:         StatusListed,
 		Referrers:      Referrers{Incomplete: []string{}},
+		Damage:         []string{},
 		UpstreamDigest: l.Source.Digest,
 		Platforms:      platforms(l.Platforms),
 		Origin:         l.Origin.Place,
@@ -375,9 +420,14 @@ type Totals struct {
 	WouldSet    int   `json:"wouldSet"` // settings of destination repositories; not among the images
 	Listed      int   `json:"listed"`
 	LeftOut     int   `json:"leftOut"`
-	Incomplete  int   `json:"incomplete"` // rows with referrers that could not be mirrored
-	Bytes       int64 `json:"bytes"`      // blob bytes written to destinations
-	ElapsedMs   int64 `json:"elapsedMs"`  // of the whole run
+	Verified    int   `json:"verified"`
+	Repaired    int   `json:"repaired"`
+	Missing     int   `json:"missing"`
+	Damaged     int   `json:"damaged"`
+	Incomplete  int   `json:"incomplete"`  // rows with referrers that could not be mirrored
+	Bytes       int64 `json:"bytes"`       // blob bytes written to destinations
+	BytesHashed int64 `json:"bytesHashed"` // blob bytes that verify read at destinations
+	ElapsedMs   int64 `json:"elapsedMs"`   // of the whole run
 
 	ManifestsRead int `json:"manifestsRead"` // upstream, beside HEADs
 
@@ -399,6 +449,7 @@ func (t *Totals) add(row Row) {
 	t.Images++
 	*t.count(row.Status)++
 	t.Bytes += row.Bytes
+	t.BytesHashed += row.BytesHashed
 	if len(row.Referrers.Incomplete) > 0 {
 		t.Incomplete++
 	}
@@ -435,6 +486,14 @@ func (t *Totals) count(s Status) *int {
 		return &t.LeftOut
 	case StatusListed:
 		return &t.Listed
+	case StatusVerified:
+		return &t.Verified
+	case StatusRepaired:
+		return &t.Repaired
+	case StatusMissing:
+		return &t.Missing
+	case StatusDamaged:
+		return &t.Damaged
 	case StatusFailed:
 		return &t.Failed
 	default:
@@ -449,6 +508,8 @@ type Outcome struct {
 	AnyBlocked     bool
 	ChangesPlanned bool // a dry run of what would change something
 	Pending        bool // rows that the run had no time for
+	AnyDamaged     bool // of what was verified
+	AnyDrift       bool // of what was verified: missing, or not what upstream has
 	Interrupted    bool
 	BudgetUsedUp   bool
 }
@@ -462,6 +523,8 @@ func (r Report) Outcome() Outcome {
 		AnyBlocked:     t.Blocked > 0,
 		ChangesPlanned: t.WouldCopy+t.WouldUpdate+t.WouldPrune+t.WouldSet > 0,
 		Pending:        t.Pending > 0,
+		AnyDamaged:     t.Damaged > 0,
+		AnyDrift:       r.Kind == KindVerify && t.Missing+t.Drifted > 0,
 		Interrupted:    r.Interrupted,
 		BudgetUsedUp:   r.BudgetUsedUp,
 	}

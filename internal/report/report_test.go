@@ -543,3 +543,52 @@ func TestReferrersNotCompared(t *testing.T) {
 		t.Errorf("all were compared that are wanted:\n%s", text)
 	}
 }
+
+// TestVerification reads the rows, the totals and the outcome of a verification.
+func TestVerification(t *testing.T) {
+	p := samplePlan()
+	p.Actions = p.Actions[:0:0]
+	var results []plan.Result
+	for _, row := range []struct {
+		status plan.Status
+		damage []plan.Damage
+	}{
+		{plan.Verified, nil},
+		{plan.Repaired, nil},
+		{plan.Missing, nil},
+		{plan.StaysDrifted, nil},
+		{plan.Damaged, []plan.Damage{{Digest: digestA, What: "blob", Problem: "missing"}}},
+	} {
+		a := samplePlan().Actions[3]
+		a.Have, a.Want = digestA, digestB
+		p.Actions = append(p.Actions, a)
+		results = append(results, plan.Result{Action: a, Status: row.status, Reason: "because", Inspected: &plan.Inspection{Damage: row.damage, Hashed: 1_000_000}})
+	}
+	r := report.FromVerification(run(), p, results)
+	o := r.Outcome()
+	if !o.AnyDamaged || !o.AnyDrift || o.AnyFailed || o.AllFailed || o.AnyBlocked {
+		t.Errorf("outcome %+v", o)
+	}
+	for i, row := range r.Rows.All() {
+		want := digestA // which the tag holds
+		if row.Status == report.StatusRepaired {
+			want = digestB
+		}
+		if row.Digest != want || len(row.Damage) != len(results[i].Inspected.Damage) || row.BytesHashed != 1_000_000 {
+			t.Errorf("row %+v", row)
+		}
+	}
+	text := write(t, r, report.Table, report.Options{})
+	for _, line := range []string{"5 images: 1 verified, 1 repaired, 1 damaged, 1 missing, 1 drifted; 5.00 MB hashed; verified in "} {
+		if !strings.Contains(text, line) {
+			t.Errorf("%q is not in\n%s", line, text)
+		}
+	}
+	if markdown := write(t, r, report.Markdown, report.Options{}); strings.Index(markdown, "damaged |") > strings.Index(markdown, "verified |") {
+		t.Errorf("what is damaged does not come first:\n%s", markdown)
+	}
+	sync := report.FromResults(run(), p, []plan.Result{{Action: p.Actions[0], Status: plan.StaysDrifted}})
+	if sync.Outcome().AnyDrift {
+		t.Error("a sync exits with drift that its rule accepts")
+	}
+}

@@ -19,9 +19,23 @@ func summary(r Report) string {
 		return fmt.Sprintf("%s; planned in %s%s", head, elapsed, pulls(t))
 	case KindList:
 		return head + pulls(t)
+	case KindVerify:
+		return fmt.Sprintf("%s%s; verified in %s%s", head, verified(t), elapsed, pulls(t))
 	default:
 		return fmt.Sprintf("%s; %s moved in %s%s", head, human.Bytes(t.Bytes), elapsed, pulls(t))
 	}
+}
+
+// verified says what verifying has read, and what repairing has written.
+func verified(t Totals) string {
+	var text string
+	if t.BytesHashed > 0 {
+		text += "; " + human.Bytes(t.BytesHashed) + " hashed"
+	}
+	if t.Bytes > 0 {
+		text += "; " + human.Bytes(t.Bytes) + " moved"
+	}
+	return text
 }
 
 // pulls says how many manifests were read upstream, where any was: registries with a
@@ -37,6 +51,7 @@ func pulls(t Totals) string {
 func counts(t Totals) string {
 	var parts []string
 	for _, s := range []Status{
+		StatusVerified, StatusRepaired, StatusDamaged, StatusMissing,
 		StatusCopied, StatusUpdated, StatusPruned, StatusWouldCopy, StatusWouldUpdate, StatusWouldPrune, StatusListed, StatusLeftOut,
 		StatusInSync, StatusPresent, StatusDrifted, StatusStale, StatusBlocked, StatusFailed, StatusNotDone,
 	} {
@@ -50,8 +65,14 @@ func counts(t Totals) string {
 // remarks are the lines that qualify the totals.
 func remarks(r Report) []string {
 	var lines []string
+	if r.Shard != "" {
+		lines = append(lines, "shard "+r.Shard+": other destinations are other shards'")
+	}
 	if r.DryRun {
 		lines = append(lines, "dry run: nothing was written")
+	}
+	if r.Kind == KindVerify {
+		return append(lines, cutShort(r)...)
 	}
 	if r.Interrupted {
 		lines = append(lines, "interrupted: what is not done is at the destination as it was")
@@ -66,6 +87,17 @@ func remarks(r Report) []string {
 		lines = append(lines, human.Count(n, "image")+" compared by digest alone: --recheck compares signatures, SBOMs and attestations")
 	}
 	return lines
+}
+
+// cutShort says of a verification that it did not come to its end, and why.
+func cutShort(r Report) []string {
+	switch {
+	case r.Interrupted:
+		return []string{"interrupted: what is not done was not verified"}
+	case r.BudgetUsedUp:
+		return []string{"time budget used up: what is not done was not verified"}
+	}
+	return nil
 }
 
 // source names what a row reads: the repository, and the tag where the destination's
@@ -98,7 +130,7 @@ func size(row Row) string {
 func reason(row Row) string {
 	text := human.Line(row.Reason)
 	switch row.Status {
-	case StatusUpdated, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
+	case StatusUpdated, StatusWouldUpdate, StatusPruned, StatusWouldPrune, StatusRepaired:
 		if row.Previous != "" && row.Previous != row.Digest {
 			text += " (was " + shortDigest(string(row.Previous)) + ")"
 		}

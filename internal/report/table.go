@@ -161,11 +161,11 @@ func painted(cells []string, columns []column, s Status, colored bool) []string 
 
 func colorOf(s Status) color.Attribute {
 	switch s {
-	case StatusCopied, StatusUpdated:
+	case StatusCopied, StatusUpdated, StatusVerified, StatusRepaired:
 		return color.FgGreen
-	case StatusBlocked, StatusDrifted, StatusNotDone, StatusWouldCopy, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
+	case StatusBlocked, StatusDrifted, StatusMissing, StatusNotDone, StatusWouldCopy, StatusWouldUpdate, StatusPruned, StatusWouldPrune:
 		return color.FgYellow
-	case StatusFailed:
+	case StatusFailed, StatusDamaged:
 		return color.FgRed
 	default:
 		return color.Reset

@@ -43,8 +43,9 @@ func load(ctx context.Context, store Store) (State, string, error) {
 	return s, version, nil
 }
 
-// updates is how often Update begins again where other runs write at the same time.
-const updates = 5
+// updates is how often Update begins again where other runs write at the same time: shards
+// may all end at once, and at least one of them gets through each time.
+const updates = 20
 
 // Update changes the state that is kept. It reads it again first, and begins anew where
 // another run came between, so that runs that share a state lose nothing of each other.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
@@ -759,4 +760,53 @@ var errFailing = errors.New("the vault is closed")
 func (f *failing) Credential(context.Context, string) (auth.Credential, error) {
 	f.asked++
 	return auth.Credential{}, errFailing
+}
+
+// Each repository is asked for with the credential of its own path, and a token that was
+// issued for one is not sent for another, also when they are asked at once.
+func TestCredentialsOfPaths(t *testing.T) {
+	team, rest := auth.Credential{Username: "team", Password: "pw"}, auth.Credential{Username: "rest", Password: "pw"}
+	by := auth.ByHost{
+		Hosts: map[string]auth.Provider{host + "/team": auth.Static{host: team}, host: auth.Static{host: rest}},
+		Rest:  auth.Anonymous{},
+	}
+	who := func(path string) auth.Credential {
+		if strings.HasPrefix(path, "/v2/team/") {
+			return team
+		}
+		return rest
+	}
+	for _, kind := range []string{"basic", "bearer"} {
+		t.Run(kind, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.serve(realm, func(rw http.ResponseWriter, r *http.Request) {
+					user, _, _ := r.BasicAuth()
+					fmt.Fprintf(rw, `{"token":%q}`, user+" "+r.FormValue("scope"))
+				})
+				w.serve(host, func(rw http.ResponseWriter, r *http.Request) {
+					cred := who(r.URL.Path)
+					name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
+					challenge, want := `Basic realm="x"`, basic(cred)
+					if kind == "bearer" {
+						scope := "repository:" + name + ":pull"
+						challenge, want = bearer(scope), "Bearer "+cred.Username+" "+scope
+					}
+					guarded(challenge, only(want), manifest)(rw, r)
+				})
+				c := w.client(transport.Options{Credentials: by})
+				var g errgroup.Group
+				for _, path := range []string{"team/one", "other/one", "team/two", "teams/one"} {
+					for range 3 {
+						g.Go(func() error {
+							_, err := c.Manifest(t.Context(), ref.Repository{Host: host, Path: path}.Tagged("1.0"))
+							return err
+						})
+					}
+				}
+				if err := g.Wait(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

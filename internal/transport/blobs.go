@@ -14,19 +14,30 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/stall"
 )
 
-// hasBlob asks with a HEAD whether repo holds a blob, and of the right size: a size
-// that differs, or is not said, means that the registry is wrong about it, and it is
-// uploaded anew.
+// hasBlob asks whether repo holds a blob, and of the right size: a size that differs, or is
+// not said, means that the registry is wrong about it, and it is uploaded anew.
 func (h *host) hasBlob(ctx context.Context, repo ref.Repository, want ref.Descriptor) (bool, error) {
-	if err := checkDigest(want.Digest); err != nil {
+	size, err := h.statBlob(ctx, repo, want.Digest, true) // the token of the upload that follows
+	if errors.Is(err, registry.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
+	}
+	return want.Size < 0 || size == want.Size, nil
+}
+
+// statBlob asks with a HEAD how large a blob is that repo holds: -1 where that is not said.
+func (h *host) statBlob(ctx context.Context, repo ref.Repository, d ref.Digest, push bool) (int64, error) {
+	if err := checkDigest(d); err != nil {
+		return 0, err
 	}
 	ask := call{
 		method: http.MethodHead,
 		repo:   repo,
-		path:   "blobs/" + string(want.Digest),
+		path:   "blobs/" + string(d),
 		blob:   true,
-		push:   true, // the token of the upload that follows
+		push:   push,
 		accept: []int{http.StatusOK},
 	}
 	held, err := h.small(ctx, ask, unread)
@@ -34,13 +45,7 @@ func (h *host) hasBlob(ctx context.Context, repo ref.Repository, want ref.Descri
 		ask.method = http.MethodGet
 		held, err = h.small(ctx, ask, unread)
 	}
-	if errors.Is(err, registry.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return want.Size < 0 || held.length == want.Size, nil
+	return held.length, err
 }
 
 // openBlob starts reading a blob. It is tried once: who streams it knows whether a

@@ -45,6 +45,8 @@ type Options struct {
 	// is called once for each host.
 	Quota func(host string) registry.Quota
 
+	Observer Observer // nil means none
+
 	Log *zap.Logger // nil means no logging
 
 	dial dialer // all of the network, in tests; nil means the real one

@@ -116,7 +116,7 @@ func (h *host) policy() retry.Policy {
 // and turns every status the call does not accept into an error. The body of an
 // accepted answer is the caller's to close.
 func (h *host) once(ctx context.Context, c call, body io.Reader, size int64) (*http.Response, error) {
-	ctx, used := withAttempt(ctx)
+	ctx, used := withAttempt(ctx, c.repo.Path)
 	resp, err := h.send(ctx, c, body, size)
 	if err != nil {
 		return nil, h.blamed(ctx, err, used)

@@ -69,7 +69,10 @@ type source struct {
 	client *Client
 }
 
-var _ imagetypes.ImageSource = (*source)(nil)
+var (
+	_ imagetypes.ImageSource = (*source)(nil)
+	_ registry.BlobStater    = (*source)(nil)
+)
 
 // GetManifest reads a manifest by digest and checks it. Without a digest it is an
 // error: what a tag means is decided once, by Resolve.
@@ -84,6 +87,11 @@ func (s *source) GetManifest(ctx context.Context, instance *ref.Digest) ([]byte,
 // GetBlob starts reading a blob, once; the bytes are the caller's to check.
 func (s *source) GetBlob(ctx context.Context, info imagetypes.BlobInfo, _ imagetypes.BlobInfoCache) (io.ReadCloser, int64, error) {
 	return s.host.openBlob(ctx, s.repo, info.Digest)
+}
+
+// StatBlob asks how large a blob is, with the right to read and no other.
+func (s *source) StatBlob(ctx context.Context, digest ref.Digest) (int64, error) {
+	return s.host.statBlob(ctx, s.repo, digest, false)
 }
 
 // destination is a repository to write to, as containers/image sees it, with the

@@ -22,6 +22,7 @@ const (
 var (
 	APIAddress = apiAddress
 	NextLink   = nextLink
+	KindOf     = kindOf
 )
 
 // CatalogPage returns the repositories that one page of a host's catalogue names.

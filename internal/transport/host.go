@@ -54,7 +54,7 @@ func newHost(name string, opts Options, granted quotas) (*host, error) {
 		address:    address,
 		opts:       opts,
 		log:        opts.Log.With(zap.String("host", name)),
-		http:       &http.Client{CheckRedirect: checkRedirect, Transport: connections},
+		http:       &http.Client{CheckRedirect: checkRedirect, Transport: connections.heardBy(opts.Observer)},
 		tokens:     newTokens(name, address, opts.Credentials, opts.RequestTimeout),
 		workers:    newWorkers(opts.SmallRequests),
 		operations: newOperations(opts, granted),

@@ -32,6 +32,7 @@ type tokens struct {
 	flights  singleflight.Group
 
 	mu       sync.Mutex
+	unasked  *bool // whether the host is told who is asking before it asks; nil until that is known
 	schemes  map[string]orasauth.Scheme
 	bearers  map[bearerKey]string
 	refused  auth.Credential // the last one
@@ -54,6 +55,7 @@ func newTokens(host, address string, provider auth.Provider, patience time.Durat
 // attempt is what one request was authenticated with. It belongs to the goroutine that
 // sends the request.
 type attempt struct {
+	path   string // of the repository that the request is about, which may have a credential of its own
 	cred   auth.Credential
 	bearer string
 	failed error // of the provider, which is not asked again for the same request
@@ -64,9 +66,10 @@ func (a *attempt) bare() bool { return a.cred.Anonymous() && a.bearer == "" }
 
 type attemptKey struct{}
 
-// withAttempt returns a context whose request records what it was sent with.
-func withAttempt(ctx context.Context) (context.Context, *attempt) {
-	a := new(attempt)
+// withAttempt returns a context whose request records what it was sent with. Path is "" for
+// requests that are about no repository.
+func withAttempt(ctx context.Context, path string) (context.Context, *attempt) {
+	a := &attempt{path: path}
 	return context.WithValue(ctx, attemptKey{}, a), a
 }
 
@@ -97,18 +100,30 @@ func (t *tokens) GetScheme(ctx context.Context, address string) (orasauth.Scheme
 	if scheme := t.seen(address); scheme != orasauth.SchemeUnknown {
 		return scheme, nil
 	}
-	if address != t.address {
+	if address != t.address || !t.worthTelling() {
 		return orasauth.SchemeUnknown, errNoToken
 	}
-	cred, err := t.provider.Credential(ctx, t.host)
+	cred, err := t.who(ctx).Credential(ctx, t.host)
 	if err != nil {
 		attemptOf(ctx).failed = err // the answer to the challenge that follows
 		return orasauth.SchemeUnknown, errNoToken
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unasked = &cred.Unasked
 	if !cred.Unasked {
 		return orasauth.SchemeUnknown, errNoToken
 	}
 	return orasauth.SchemeBasic, nil
+}
+
+// worthTelling reports whether the host may take a credential unasked. A registry that asks
+// nobody has no scheme, ever; without the note its provider was asked again, and an auth file read
+// again, for every request.
+func (t *tokens) worthTelling() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.unasked == nil || *t.unasked
 }
 
 // seen is the scheme of the last challenge, SchemeUnknown before the first.
@@ -180,7 +195,7 @@ func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func
 		with  auth.Credential
 	}
 	flight := t.flights.DoChan(address+" "+scopes, func() (any, error) {
-		ctx, with := withAttempt(context.WithValue(context.WithoutCancel(ctx), tokenRequestKey{}, true))
+		ctx, with := withAttempt(context.WithValue(context.WithoutCancel(ctx), tokenRequestKey{}, true), used.path)
 		ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errNoAnswer)
 		defer cancel()
 		token, err := fetch(ctx)
@@ -209,6 +224,11 @@ func (t *tokens) keep(ctx context.Context, address, scopes, token string) {
 	t.bearers[bearerKey{address, strings.Join(orasauth.GetAllScopesForHost(ctx, address), " ")}] = token
 }
 
+// who answers for the repository that a request is about.
+func (t *tokens) who(ctx context.Context) auth.Provider {
+	return auth.At(t.provider, t.host, attemptOf(ctx).path)
+}
+
 // Credential asks the provider, for the host's own address alone, and notes what it gave.
 func (t *tokens) Credential(ctx context.Context, address string) (orasauth.Credential, error) {
 	if address != t.address {
@@ -217,7 +237,7 @@ func (t *tokens) Credential(ctx context.Context, address string) (orasauth.Crede
 	if err := attemptOf(ctx).failed; err != nil {
 		return orasauth.EmptyCredential, err
 	}
-	cred, err := t.provider.Credential(ctx, t.host)
+	cred, err := t.who(ctx).Credential(ctx, t.host)
 	if err != nil {
 		return orasauth.EmptyCredential, err
 	}
@@ -258,8 +278,9 @@ func (t *tokens) renew(ctx context.Context, used *attempt) bool {
 	if used.cred.Anonymous() {
 		return true // the bearer token is forgotten
 	}
-	t.provider.Refused(t.host, used.cred)
-	fresh, err := t.provider.Credential(ctx, t.host)
+	who := auth.At(t.provider, t.host, used.path)
+	who.Refused(t.host, used.cred)
+	fresh, err := who.Credential(ctx, t.host)
 	return err != nil || fresh != used.cred // an error will be the next request's own
 }
 

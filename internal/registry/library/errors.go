@@ -43,8 +43,9 @@ func (o Options) renewed(ctx context.Context, repo ref.Repository, used auth.Cre
 	if used.Anonymous() {
 		return false
 	}
-	o.Credentials.Refused(repo.Host, used)
-	fresh, err := o.Credentials.Credential(ctx, repo.Host)
+	who := auth.At(o.Credentials, repo.Host, repo.Path)
+	who.Refused(repo.Host, used)
+	fresh, err := who.Credential(ctx, repo.Host)
 	return err == nil && fresh != used
 }
 

@@ -26,7 +26,7 @@ const noDirectory = "/nonexistent/ecr-mirror-sync"
 // look for it in the files of the machine it runs on. It returns the credential that
 // the library will use as well.
 func (o Options) systemContext(ctx context.Context, repo ref.Repository) (*imagetypes.SystemContext, auth.Credential, error) {
-	cred, err := o.Credentials.Credential(ctx, repo.Host)
+	cred, err := auth.At(o.Credentials, repo.Host, repo.Path).Credential(ctx, repo.Host)
 	if err != nil {
 		return nil, auth.Credential{}, err
 	}
