@@ -233,13 +233,24 @@ type growth struct{ samples []usage }
 
 func (g *growth) note(u usage) { g.samples = append(g.samples, u) }
 
+// goroutines are those of each checkpoint, for people.
+func (g *growth) goroutines() string {
+	var each []string
+	for _, s := range g.samples {
+		each = append(each, strconv.Itoa(int(s.goroutines)))
+	}
+	return strings.Join(each, " ")
+}
+
 // enough is how many checkpoints tell a trend from a coincidence.
 const enough = 12
 
 // bounded compares the last third of a life with its first, which is when it warmed up.
+// Connections that are kept for a while come and go with the work, two goroutines with each:
+// what leaks is also there when there are fewest.
 func (g *growth) bounded() (early, late usage, err error) {
 	third := len(g.samples) / 3
-	early, late = most(g.samples[:third]), most(g.samples[len(g.samples)-third:])
+	early, late = least(g.samples[:third]), least(g.samples[len(g.samples)-third:])
 	if len(g.samples) < enough {
 		return early, late, nil
 	}
@@ -254,9 +265,13 @@ func (g *growth) bounded() (early, late usage, err error) {
 	return early, late, err
 }
 
-func most(samples []usage) (u usage) {
+func least(samples []usage) usage {
+	if len(samples) == 0 {
+		return usage{}
+	}
+	u := samples[0]
 	for _, s := range samples {
-		u.peakKiB, u.goroutines, u.descriptors = max(u.peakKiB, s.peakKiB), max(u.goroutines, s.goroutines), max(u.descriptors, s.descriptors)
+		u.peakKiB, u.goroutines, u.descriptors = min(u.peakKiB, s.peakKiB), min(u.goroutines, s.goroutines), min(u.descriptors, s.descriptors)
 	}
 	return u
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -162,4 +163,19 @@ func (p *process) usage(m scrape.Metrics) (usage, error) {
 		return u, fmt.Errorf("what the daemon holds is not known: %+v", u)
 	}
 	return u, err
+}
+
+// goroutines says what the program's goroutines do.
+func (p *process) goroutines(ctx context.Context) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/debug/pprof/goroutine?debug=1", nil)
+	if err != nil {
+		return err.Error()
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return fmt.Sprint(string(text), errors.Join(err))
 }

@@ -66,6 +66,9 @@ func (w *world) soak(ctx context.Context, long time.Duration) error {
 		}
 		if time.Since(began) > long {
 			_, _, err := w.grows.bounded()
+			if err != nil {
+				err = fmt.Errorf("%w\n%s", err, w.daemon.goroutines(ctx))
+			}
 			return err
 		}
 	}
@@ -138,6 +141,7 @@ func (c *tally) table(g *growth) string {
 	early, late, _ := g.bounded()
 	line("  checkpoints", len(g.samples))
 	line("  memory early and late", fmt.Sprintf("%.1f MiB, %.1f MiB", early.peakKiB/1024, late.peakKiB/1024))
+	line("  goroutines by checkpoint", g.goroutines())
 	line("  goroutines early and late", fmt.Sprintf("%.0f, %.0f", early.goroutines, late.goroutines))
 	line("  descriptors early and late", fmt.Sprintf("%.0f, %.0f", early.descriptors, late.descriptors))
 	return b.String()

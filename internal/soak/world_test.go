@@ -203,7 +203,7 @@ func (w *world) live(ctx context.Context) error {
 		"AWS_ENDPOINT_URL=" + w.ecr.url, "AWS_REGION=" + w.local.Region(), "AWS_ACCESS_KEY_ID=" + daemonsKey, "AWS_SECRET_ACCESS_KEY=secret",
 	}
 	var err error
-	w.daemon, err = begin(ctx, w.program, w.dir, env, "--config", "mirrors.yaml", "--insecure-policy", "--interval", "1s", "--retry-times", "1")
+	w.daemon, err = begin(ctx, w.program, w.dir, env, "--config", "mirrors.yaml", "--insecure-policy", "--pprof", "--interval", "1s", "--retry-times", "1")
 	w.tally.lives++
 	return err
 }
