@@ -25,6 +25,7 @@ type command struct {
 	log      *zap.Logger
 	progress display
 	shard    shard.Shard // the whole, unless a subset says otherwise
+	page     pageFlags   // where the run is shown as a page
 	empty    string      // said where there is nothing to do; "" blames resource tags
 
 	// What a daemon wants to know of its runs; nil where nobody does.

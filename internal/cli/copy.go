@@ -23,6 +23,7 @@ func newCopy(streams Streams, code *int) *cobra.Command {
 	var copying copyFlags
 	var sides sidesFlags
 	var dest destFlags
+	var shown pageFlags
 	cmd := &cobra.Command{
 		Use:   "copy",
 		Short: "Copy one image, or the tags that terms choose, to ECR or any registry",
@@ -56,12 +57,17 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 	copying.register(cmd.Flags())
 	sides.register(cmd.Flags())
 	dest.register(cmd.Flags())
+	shown.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {
 			return err
 		}
 		defer c.progress.Close()
+		if err := shown.check(); err != nil {
+			return err
+		}
+		c.page = shown
 		c.empty = "nothing to copy: the destination has all that the terms choose"
 		if len(run.regions) > 1 {
 			return usageErrorf("copy takes one --region")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"go.uber.org/zap"
 
@@ -156,6 +157,9 @@ func (c *command) conclude(r report.Report, changesMatter bool) (int, error) {
 	c.progress.Close()
 	if err := c.print(r); err != nil {
 		return 0, err
+	}
+	if err := c.page.write(r); err != nil {
+		return 0, fmt.Errorf("--report: %w", err)
 	}
 	return codeOfReport(r, changesMatter), nil
 }

@@ -16,6 +16,7 @@ instead of 0; there is no fixed timeout of 20 minutes; failures show in the exit
 
 func newSync(streams Streams, code *int) *cobra.Command {
 	var flags syncFlags
+	var shown pageFlags
 	cmd := &cobra.Command{
 		Use:   "sync",
 		Short: "Bring tagged repositories, and mirrors of a file, up to date with their upstreams",
@@ -32,15 +33,23 @@ With --interval it goes on, as ecr-mirror-sync daemon does.
   ecr-mirror-sync sync --insecure-policy --platform linux/amd64,linux/arm64
   ECR_MIRROR_SYNC_SRC_CREDS=user:token ecr-mirror-sync sync --insecure-policy
   ecr-mirror-sync sync --dry-run --state prune.json --prune-max 20 --prune-max-share 10% --insecure-policy
+  ecr-mirror-sync sync --policy policy.json --report report.html
   ecr-mirror-sync sync --interval 5m --policy policy.json
   ecr-mirror-sync sync --dry-run --exit-code -o markdown --insecure-policy >> "$GITHUB_STEP_SUMMARY"`,
 		Args: noArgs,
 	}
 	flags.register(cmd.Flags())
 	flags.daemon.register(cmd.Flags(), 0)
+	shown.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := fromEnvironment(cmd.Flags()); err != nil {
 			return err
+		}
+		if err := shown.check(); err != nil {
+			return err
+		}
+		if flags.daemon.interval > 0 && shown.file != "" {
+			return usageErrorf("--report is about one run; with --interval the status page at --listen shows them all")
 		}
 		if flags.daemon.interval > 0 {
 			return serve(cmd, streams, &flags, code)
@@ -50,6 +59,7 @@ With --interval it goes on, as ecr-mirror-sync daemon does.
 			return err
 		}
 		defer c.progress.Close()
+		c.page = shown
 		upstream, err := flags.source.asking(streams, "docker.io")
 		if err != nil {
 			return err

@@ -249,7 +249,7 @@ func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Resu
 	var moved atomic.Int64
 	result := c.attempt(ctx, &job{copier: c, action: a, moved: &moved, begun: begun})
 	result.Bytes = moved.Load()
-	result.Duration = time.Since(began)
+	result.Began, result.Duration = began, time.Since(began)
 	if result.Status == plan.HasFailed {
 		c.failed.Add(1)
 	}

@@ -1,6 +1,6 @@
-// Package page shows people what a daemon knows about itself: one HTML page that needs
-// nothing from elsewhere, and no JavaScript. It is a reading of status.Snapshot, as
-// /api/v1/status and the metrics are.
+// Package page shows people what a daemon knows about itself, and what a run did: one HTML
+// page that needs nothing from elsewhere, and no JavaScript. It is a reading of
+// status.Snapshot, as /api/v1/status and the metrics are, or of report.Report.
 package page
 
 import (
@@ -19,6 +19,8 @@ import (
 var (
 	//go:embed status.html
 	statusHTML string
+	//go:embed report.html
+	reportHTML string
 	//go:embed style.css
 	styleCSS string
 )
@@ -66,17 +68,21 @@ const MostMirrors = 500
 
 // Renderer renders pages. It is safe for concurrent use.
 type Renderer struct {
-	status *template.Template
-	style  template.CSS
+	status, report *template.Template
+	style          template.CSS
 }
 
 // New returns a Renderer.
 func New() (*Renderer, error) {
-	t, err := template.New("status").Funcs(functions()).Parse(statusHTML)
+	ofStatus, err := template.New("status").Funcs(functions()).Parse(statusHTML)
 	if err != nil {
 		return nil, err
 	}
-	return &Renderer{status: t, style: template.CSS(styleCSS)}, nil //nolint:gosec // the program's own
+	ofReport, err := template.New("report").Funcs(functions()).Parse(reportHTML)
+	if err != nil {
+		return nil, err
+	}
+	return &Renderer{status: ofStatus, report: ofReport, style: template.CSS(styleCSS)}, nil //nolint:gosec // the program's own
 }
 
 // Status writes the page of a snapshot. Nothing is written where it returns an error of
@@ -148,15 +154,16 @@ func (s State) class() string { return strings.ReplaceAll(string(s), " ", "-") }
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"class":  State.class,
-		"ago":    func(now time.Time, then *time.Time) string { return ago(now, then) },
-		"until":  func(now time.Time, then *time.Time) string { return until(now, then) },
-		"since":  func(now time.Time, then time.Time) string { return span(now.Sub(then)) },
-		"exact":  func(t *time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"moment": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
-		"stamp":  func(t *time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"took":   func(ms int64) string { return span(time.Duration(ms) * time.Millisecond) },
-		"size":   size,
-		"join":   func(s []string) string { return strings.Join(s, ", ") },
+		"class":   State.class,
+		"ago":     func(now time.Time, then *time.Time) string { return ago(now, then) },
+		"until":   func(now time.Time, then *time.Time) string { return until(now, then) },
+		"since":   func(now time.Time, then time.Time) string { return span(now.Sub(then)) },
+		"exact":   func(t *time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"moment":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+		"stamp":   func(t *time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"took":    func(ms int64) string { return span(time.Duration(ms) * time.Millisecond) },
+		"size":    size,
+		"seconds": seconds,
+		"join":    func(s []string) string { return strings.Join(s, ", ") },
 	}
 }

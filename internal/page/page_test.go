@@ -15,7 +15,10 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/page"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
@@ -234,6 +237,57 @@ func TestABrowserShowsIt(t *testing.T) {
 	for len(asked) > 0 {
 		if path := <-asked; path != "/favicon.ico" {
 			t.Errorf("the browser asked for %s", path)
+		}
+	}
+}
+
+// run is a report with a copy of each kind.
+func run() report.Report {
+	at := func(repo string) *discover.Mirror {
+		return &discover.Mirror{Upstream: ref.Repository{Host: "docker.io", Path: "library/" + repo}, Target: ref.Repository{Host: "registry.example.com", Path: repo}}
+	}
+	action := func(repo, tag string, verb plan.Verb) plan.Action {
+		m := at(repo)
+		return plan.Action{Mirror: m, Verb: verb, From: m.Upstream.Tagged(tag), To: m.Target.Tagged(tag)}
+	}
+	results := []plan.Result{
+		{Action: action("calm", "1", plan.InSync), Status: plan.StaysInSync, Reason: "same digest"},
+		{Action: action("new", "2", plan.Copy), Status: plan.Copied, Began: now.Add(time.Second), Duration: 3 * time.Second, Bytes: 5_000_000, Reason: "missing at destination"},
+		{Action: action("moved", "3", plan.Update), Status: plan.Updated, Began: now.Add(2 * time.Second), Duration: 6 * time.Second, Bytes: 50_000_000, Reason: "upstream moved"},
+		{Action: action("broken", "<b>", plan.Copy), Status: plan.HasFailed, Began: now.Add(3 * time.Second), Duration: time.Second, Reason: `503 <script>alert(1)</script>`},
+		{Action: action("held", "5", plan.Blocked), Status: plan.StaysBlocked, Reason: "denied"},
+	}
+	p := plan.Plan{Warnings: []string{`a near miss: "upstream-tag"`}}
+	for _, r := range results {
+		p.Actions = append(p.Actions, r.Action)
+	}
+	return report.FromResults(report.Run{Started: now, Elapsed: 10 * time.Second}, p, results)
+}
+
+func TestReport(t *testing.T) {
+	r, err := page.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := r.Report(&out, run()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rows(t, out.String()), []string{"registry.example.com/broken:<b>", "registry.example.com/held:5", "registry.example.com/new:2", "registry.example.com/moved:3", "registry.example.com/calm:1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	// 640 units are ten seconds, and begin at 360.
+	for _, want := range []string{`<rect x="424" y="20" width="192"`, `<rect x="488" y="40" width="384"`, `<rect x="552" y="60" width="64"`, "a near miss", "55.0 MB written"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(out.String(), "<script") || strings.Contains(out.String(), "http:") {
+		t.Error("a reason became markup, or something is fetched")
+	}
+	if dir := os.Getenv("PAGE_SCREENSHOTS"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, "report.html"), []byte(out.String()), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -52,3 +52,6 @@ func size(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %s", value, [...]string{"kB", "MB", "GB", "TB", "PB"}[unit])
 }
+
+// seconds is a moment of a run.
+func seconds(ms int64) string { return fmt.Sprintf("%.1f s", float64(ms)/1000) }

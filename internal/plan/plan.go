@@ -343,6 +343,7 @@ type Result struct {
 	Bytes     int64  // blob bytes written to the destination for this action
 	Referrers Referrers
 	Inspected *Inspection // where the image was verified
+	Began     time.Time   // when work on the action began, zero where there was none
 	Duration  time.Duration
 	Err       error
 }

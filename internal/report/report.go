@@ -70,6 +70,7 @@ type Row struct {
 	Creates        bool       `json:"createsRepository"` // Destination is missing, and made with this row
 	Origin         string     `json:"origin"`            // where the rule was written: a repository's ARN, "command line"
 	Region         string     `json:"region"`            // AWS Region of the destination, "" where there is none
+	StartedMs      int64      `json:"startedMs"`         // after the report's Started, 0 where nothing was begun
 	DurationMs     int64      `json:"durationMs"`
 }
 
@@ -150,7 +151,7 @@ type Run struct {
 func FromResults(run Run, p plan.Plan, results []plan.Result) Report {
 	rows := Rows{count: max(len(results), len(p.Actions)), row: func(i int) Row {
 		if i < len(results) {
-			return resultRow(results[i])
+			return begunRow(results[i], run.Started)
 		}
 		return resultRow(unreached(p.Actions[i]))
 	}}
@@ -274,6 +275,15 @@ func resultRow(result plan.Result) Row {
 		DurationMs:     result.Duration.Milliseconds(),
 	}
 	row.Digest = held(row.Status, a)
+	return row
+}
+
+// begunRow is a row that says when, in the run, it was begun.
+func begunRow(result plan.Result, started time.Time) Row {
+	row := resultRow(result)
+	if !result.Began.IsZero() {
+		row.StartedMs = max(0, result.Began.Sub(started).Milliseconds())
+	}
 	return row
 }
 
