@@ -38,9 +38,6 @@ func connect(ctx context.Context, o Options, s Settings, name string) (c client,
 	if s.Role != "" {
 		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.Role))
 	}
-	if client, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = client.Freeze() // which, unlike the other, lets its connections be closed
-	}
 	idle = func() {}
 	if pool, ok := cfg.HTTPClient.(interface{ CloseIdleConnections() }); ok {
 		idle = pool.CloseIdleConnections

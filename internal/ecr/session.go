@@ -116,22 +116,10 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	base.Retryer = retryer(base.RetryMode, opts)
 	// Wrapped afterwards, too: while it loads, the SDK wants to add AWS_CA_BUNDLE to the
 	// client it knows.
-	if client, ok := base.HTTPClient.(*awshttp.BuildableClient); ok {
-		base.HTTPClient = client.Freeze() // which, unlike the other, lets its connections be closed
-	}
 	base.HTTPClient = sdkbody.Plain(base.HTTPClient)
 	roles.client = sts.NewFromConfig(base)
 	base.Credentials = explained(base.Credentials, configuredRole(base), opts.Log)
 	return newSession(base, opts), nil
-}
-
-// Close drops the idle connections to AWS, also of the sessions that As has returned, which
-// share them. None of them is of any use after.
-func (s *Session) Close() error {
-	if pool, ok := s.base.HTTPClient.(interface{ CloseIdleConnections() }); ok {
-		pool.CloseIdleConnections()
-	}
-	return nil
 }
 
 // newSession returns a session that has the credentials of origin, or of the role of opts.

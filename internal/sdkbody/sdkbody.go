@@ -28,13 +28,6 @@ func Plain(client Client) Client {
 
 type plain struct{ client Client }
 
-// CloseIdleConnections closes those of the client, where it can.
-func (p plain) CloseIdleConnections() {
-	if pool, ok := p.client.(interface{ CloseIdleConnections() }); ok {
-		pool.CloseIdleConnections()
-	}
-}
-
 func (p plain) Do(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && r.Body != http.NoBody {
 		sent := *r
