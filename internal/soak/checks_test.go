@@ -229,7 +229,10 @@ func (s signed) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // growth is what one life of the daemon held, checkpoint by checkpoint.
-type growth struct{ samples []usage }
+type growth struct {
+	samples []usage
+	began   time.Time
+}
 
 func (g *growth) note(u usage) { g.samples = append(g.samples, u) }
 
@@ -245,13 +248,17 @@ func (g *growth) goroutines() string {
 // enough is how many checkpoints tell a trend from a coincidence.
 const enough = 12
 
+// longEnough is how old a life has to be: connections to AWS that a configuration had open are
+// kept for 90 seconds after the next one is in force.
+const longEnough = 4 * time.Minute
+
 // bounded compares the last third of a life with its first, which is when it warmed up.
 // Connections that are kept for a while come and go with the work, two goroutines with each:
 // what leaks is also there when there are fewest.
 func (g *growth) bounded() (early, late usage, err error) {
 	third := len(g.samples) / 3
 	early, late = least(g.samples[:third]), least(g.samples[len(g.samples)-third:])
-	if len(g.samples) < enough {
+	if len(g.samples) < enough || time.Since(g.began) < longEnough {
 		return early, late, nil
 	}
 	check := func(what string, early, late, most float64) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -196,7 +197,7 @@ func (w *world) live(ctx context.Context) error {
 	}
 	w.local.ResetJournal()
 	w.seen.ResetJournal()
-	w.grows.samples, w.unclear = nil, false
+	w.grows, w.unclear = growth{began: time.Now()}, false
 	env := []string{
 		"HOME=" + w.dir, "XDG_RUNTIME_DIR=" + w.dir, "TMPDIR=" + w.dir, "GORACE=atexit_sleep_ms=20",
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_EC2_METADATA_DISABLED=true",
