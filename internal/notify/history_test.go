@@ -59,30 +59,57 @@ func TestWhatARunIs(t *testing.T) {
 		runs   []notify.Seen
 		want   []string
 	}{
-		{"fails, goes on, is told again, recovers", notify.Policy{Every: 3 * time.Hour},
+		{
+			"fails, goes on, is told again, recovers",
+			notify.Policy{Every: 3 * time.Hour},
 			seen("web:1 in-sync", "web:1 failed", "web:1 failed", "web:1 failed", "web:1 failed", "web:1 failed", "web:1 in-sync", "web:1 in-sync"),
-			[]string{"", "web failed", "", "", "web failed still", "", "web recovered", ""}},
+			[]string{"", "web failed", "", "", "web failed still", "", "web recovered", ""},
+		},
 		{"never again", notify.Policy{}, seen("web:1 failed", "web:1 failed", "web:1 failed"), []string{"web failed", "", ""}},
 		{"blocked waits for a person", notify.Policy{}, seen("web:1 blocked", "web:1 failed"), []string{"web failed", ""}},
-		{"drift, then failure, then drift", notify.Policy{}, seen("web:1 drifted", "web:1 failed", "web:1 drifted", "web:1 in-sync"),
-			[]string{"web drift", "web failed", "web drift", "web recovered"}},
-		{"one message for all tags, worst first", notify.Policy{},
-			[]notify.Seen{notify.Of(run(0, "a:1 drifted", "web:1 failed", "web:2 failed", "b:1 failed", "c:1 in-sync"))}, []string{"b failed, web failed, a drift"}},
+		{
+			"drift, then failure, then drift",
+			notify.Policy{},
+			seen("web:1 drifted", "web:1 failed", "web:1 drifted", "web:1 in-sync"),
+			[]string{"web drift", "web failed", "web drift", "web recovered"},
+		},
+		{
+			"one message for all tags, worst first",
+			notify.Policy{},
+			[]notify.Seen{notify.Of(run(0, "a:1 drifted", "web:1 failed", "web:2 failed", "b:1 failed", "c:1 in-sync"))},
+			[]string{"b failed, web failed, a drift"},
+		},
 		{"on failed alone", notify.Policy{On: []notify.Event{notify.Failed}}, seen("web:1 failed", "web:1 in-sync", "web:1 drifted"), []string{"web failed", "", ""}},
-		{"recoveries of drift are not for who hears of failures", notify.Policy{On: []notify.Event{notify.Failed, notify.Recovered}},
-			seen("web:1 drifted", "web:1 in-sync", "web:1 failed", "web:1 in-sync"), []string{"", "", "web failed", "web recovered"}},
+		{
+			"recoveries of drift are not for who hears of failures",
+			notify.Policy{On: []notify.Event{notify.Failed, notify.Recovered}},
+			seen("web:1 drifted", "web:1 in-sync", "web:1 failed", "web:1 in-sync"),
+			[]string{"", "", "web failed", "web recovered"},
+		},
 		{"recoveries alone", notify.Policy{On: []notify.Event{notify.Recovered}}, seen("web:1 failed", "web:1 in-sync"), []string{"", "web recovered"}},
-		{"other mirrors", notify.Policy{Mirrors: []string{"team/*", "*bb"}},
-			[]notify.Seen{notify.Of(run(0, "web:1 failed", "team/x:1 failed", "web:2 failed", "bb:1 failed", "team:1 failed"))}, []string{"bb failed, team/x failed"}},
+		{
+			"other mirrors",
+			notify.Policy{Mirrors: []string{"team/*", "*bb"}},
+			[]notify.Seen{notify.Of(run(0, "web:1 failed", "team/x:1 failed", "web:2 failed", "bb:1 failed", "team:1 failed"))},
+			[]string{"bb failed, team/x failed"},
+		},
 		{"not done is no recovery", notify.Policy{}, seen("web:1 failed", "web:1 not-done", "web:1 in-sync"), []string{"web failed", "", "web recovered"}},
 		{"who takes no part stays", notify.Policy{}, seen("web:1 failed", "api:1 in-sync", "web:1 failed", "web:1 in-sync"), []string{"web failed", "", "", "web recovered"}},
 		{"wants nothing any more", notify.Policy{}, []notify.Seen{notify.Of(run(0, "web:1 failed")), notify.Of(run(1), "web")}, []string{"web failed", "web recovered"}},
 		{"is there no more", notify.Policy{}, []notify.Seen{notify.Of(run(0, "web:1 failed")), gone, notify.Of(run(2, "web:1 failed"))}, []string{"web failed", "", "web failed"}},
 		{"a signal says nothing", notify.Policy{}, []notify.Seen{interrupted, notify.Of(run(1, "web:1 in-sync"))}, []string{"", ""}},
-		{"no plan", notify.Policy{Mirrors: []string{"x"}}, []notify.Seen{notify.Broken(fmt.Errorf("denied"), hour(0)), notify.Broken(fmt.Errorf("denied"), hour(1)), notify.Of(run(2))},
-			[]string{" failed", "", " recovered"}},
-		{"no plan says nothing of mirrors", notify.Policy{}, []notify.Seen{notify.Of(run(0, "web:1 failed")), notify.Broken(fmt.Errorf("denied"), hour(1)), notify.Of(run(2, "web:1 failed"))},
-			[]string{"web failed", " failed", " recovered"}},
+		{
+			"no plan",
+			notify.Policy{Mirrors: []string{"x"}},
+			[]notify.Seen{notify.Broken(fmt.Errorf("denied"), hour(0)), notify.Broken(fmt.Errorf("denied"), hour(1)), notify.Of(run(2))},
+			[]string{" failed", "", " recovered"},
+		},
+		{
+			"no plan says nothing of mirrors",
+			notify.Policy{},
+			[]notify.Seen{notify.Of(run(0, "web:1 failed")), notify.Broken(fmt.Errorf("denied"), hour(1)), notify.Of(run(2, "web:1 failed"))},
+			[]string{"web failed", " failed", " recovered"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -106,10 +106,10 @@ func (p *poster) once(ctx context.Context, body []byte, headers func(http.Header
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
-	switch {
-	case resp.StatusCode/100 == 2:
+	switch resp.StatusCode / 100 {
+	case 2:
 		return false, 0, nil
-	case resp.StatusCode/100 == 3:
+	case 3:
 		return false, 0, fmt.Errorf("post to %s: status %d: redirects are not followed: name where it leads to", p.url.Host, resp.StatusCode)
 	}
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))

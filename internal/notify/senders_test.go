@@ -33,6 +33,7 @@ type receiver struct {
 }
 
 func listen(t *testing.T, answers ...int) *receiver {
+	t.Helper()
 	r := &receiver{answers: answers}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
@@ -229,6 +230,7 @@ func TestShoutrrr(t *testing.T) {
 
 // slowServer answers once it is released.
 func slowServer(t *testing.T) (address string, release func()) {
+	t.Helper()
 	gate := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-gate }))
 	t.Cleanup(server.Close)
