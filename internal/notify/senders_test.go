@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
 )
 
 // receiver is a server that keeps what it got and answers with the next status, 200 once
@@ -311,5 +314,16 @@ func TestSnippetOfTheDocs(t *testing.T) {
 		if check(refused[0], refused[1]) == nil {
 			t.Errorf("%s is accepted", what)
 		}
+	}
+}
+
+// Where clouds keep credentials is refused before anybody is asked.
+func TestMetadataServicesAreRefused(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "")
+	w, _ := NewWebhook("http://169.254.169.254/latest", "")
+	impatient(w.post)
+	want := egress.Check(netip.MustParseAddr("169.254.169.254"))
+	if err := w.Send(t.Context(), message()); err == nil || want == nil || !strings.Contains(err.Error(), want.Error()) {
+		t.Errorf("%v, want %v", err, want)
 	}
 }
