@@ -85,6 +85,7 @@ func TestDirectImports(t *testing.T) {
 		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
 		{"layout", []string{"ref", "registry"}},
 		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
+		{"notify", []string{"report", "report/human", "status", "registry/egress"}},
 		{"metrics", []string{"report", "status", "registry/redact"}},
 		{"auth", nil},
 		{"auth/google", []string{"auth", "failure"}},

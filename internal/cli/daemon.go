@@ -141,9 +141,11 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	}
 	watcher, stop := watch(ctx, c.log)
 	defer stop()
+	tells := newTeller(c.log)
+	defer tells.close()
 	l := &loader{
 		command: c, flags: flags, upstream: upstream, some: some, first: true,
-		files: &files, watcher: watcher, board: board, pulse: pulse, metrics: gauges,
+		files: &files, watcher: watcher, board: board, pulse: pulse, metrics: gauges, teller: tells,
 	}
 	err = daemon.New(daemon.Options{
 		Load:          l.load,
@@ -231,6 +233,7 @@ type loader struct {
 	board    *status.Board
 	pulse    *daemon.Pulse
 	metrics  *metrics.Metrics
+	teller   *teller
 }
 
 // load reads the files again and opens what they need.
@@ -251,17 +254,21 @@ func (l *loader) load(ctx context.Context) (daemon.Configuration, error) {
 	c.progress = observed{pulse: l.pulse, board: l.board, Writer: c.progress}
 	c.beat = l.pulse.Beat
 	c.planned = l.board.Planned
-	g := &generation{command: &c, some: l.some, metrics: l.metrics, board: l.board, print: l.flags.daemon.printReports, interval: l.interval(&c)}
+	g := &generation{command: &c, some: l.some, metrics: l.metrics, teller: l.teller, board: l.board, print: l.flags.daemon.printReports, interval: l.interval(&c)}
 	if err := g.timetable(); err != nil {
 		return nil, err
 	}
 	var err error
+	if g.notices, err = l.flags.copying.notify.notices(&c, "sync"); err != nil {
+		return nil, err
+	}
 	reach := c.reach(l.upstream, l.flags.source.certDir)
 	reach.metrics = l.metrics
 	g.opened, err = c.open(ctx, l.flags.copying, reach)
 	if err != nil {
 		return nil, err
 	}
+	g.notices.reach(g.wiring)
 	if _, err := l.flags.copying.judge(g.wiring); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}

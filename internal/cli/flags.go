@@ -319,7 +319,8 @@ type copyFlags struct {
 	maxErrors        int
 	create           string
 
-	prune      pruneFlags // sync's alone
+	prune      pruneFlags  // sync's alone
+	notify     notifyFlags // of sync and verify
 	metrics    metricsFlags
 	spoolDir   string
 	spoolLimit string

@@ -26,6 +26,8 @@ type generation struct {
 	some     subset
 	board    *status.Board
 	metrics  *metrics.Metrics
+	notices  *notices
+	teller   *teller
 	print    bool
 	interval time.Duration
 
@@ -118,6 +120,7 @@ func (g *generation) Run(starting, working context.Context, t daemon.Task) daemo
 			c.log.Warn("the report was not written", zap.Error(err))
 		}
 	}
+	g.teller.tell(g.notices, due.seen(r, err, c.began))
 	return daemon.Done{Report: r, Err: err, Found: due.found, Rested: due.rested}
 }
 

@@ -57,6 +57,12 @@ func (c *command) mirror(ctx context.Context, copying copyFlags, opts wireOption
 	if err != nil {
 		return 0, err
 	}
+	told, err := copying.notify.notices(c, "sync")
+	if err != nil {
+		return 0, err
+	}
+	var r report.Report
+	defer func() { told.ended(ctx, r, err, c.began) }()
 	one := &measured{meter: m, partial: opts.partial, began: c.began}
 	defer func() { one.end(ctx) }()
 	if m != nil {
@@ -67,12 +73,12 @@ func (c *command) mirror(ctx context.Context, copying copyFlags, opts wireOption
 		return 0, err
 	}
 	defer closing(o, &err)
+	told.reach(o.wiring)
 	found, err := finder(ctx, o.wiring)
 	if err != nil {
 		return 0, ended(ctx, err)
 	}
-	r, err := c.carryOut(ctx, ctx, o, found)
-	if err != nil {
+	if r, err = c.carryOut(ctx, ctx, o, found); err != nil {
 		return 0, err
 	}
 	one.observe(ctx, r)

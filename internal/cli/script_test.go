@@ -80,6 +80,8 @@ type stage struct {
 	proxies  sync.Map // what the proxy was asked for
 	pushed   *pushgateway.Gateway
 	daemon   *background
+
+	listeners listeners
 }
 
 func newStage(t *testing.T, script string) *stage {
@@ -181,6 +183,8 @@ func (s *stage) commands() map[string]command {
 		"pushgateway":   s.pushgateway,
 		"pushed":        s.pushedTo,
 		"measured":      s.measured,
+		"listener":      s.listener,
+		"told":          s.toldOf,
 		"start":         s.start,
 		"shows":         s.shows,
 		"logs":          s.logs,

@@ -92,4 +92,5 @@ func (f *syncFlags) register(flags *pflag.FlagSet) {
 	f.copying.register(flags)
 	f.subset.register(flags)
 	f.copying.prune.register(flags)
+	f.copying.notify.register(flags)
 }

@@ -61,6 +61,7 @@ blocked row.`,
 	source.register(cmd.Flags())
 	subset.register(cmd.Flags())
 	verifying.register(cmd.Flags())
+	copying.notify.register(cmd.Flags())
 	cmd.Flags().Lookup("policy").Usage = "judge what is mirrored, and what --repair copies, by this trust policy `FILE` (containers-policy.json; default: the system's, for --repair alone)"
 	run.changed = cmd.Flags().Changed
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -120,17 +121,27 @@ func (v verification) run(ctx context.Context, some subset) (code int, err error
 	}
 	ctx, cancel := v.command.run.withBudget(ctx)
 	defer cancel()
+	told, err := v.copying.notify.notices(v.command, "verify")
+	if err != nil {
+		return 0, err
+	}
+	var r report.Report
+	defer func() { told.ended(ctx, r, err, v.began) }()
 	v.opts.retryTimes, v.opts.readOnly = v.copying.retryTimes, !v.flags.repair
 	w, err := wire(ctx, v.opts)
 	if err != nil {
 		return 0, err
 	}
 	defer closing(w, &err)
+	told.reach(w)
 	runner, err := v.runner(w, some)
 	if err != nil {
 		return 0, err
 	}
-	return v.execute(ctx, runner)
+	if r, err = v.execute(ctx, runner); err != nil {
+		return 0, err
+	}
+	return v.conclude(r, false)
 }
 
 // runner puts the run together.
@@ -176,12 +187,12 @@ func (v verification) runner(w *wiring, some subset) (*mirror.Runner, error) {
 	return runner, nil
 }
 
-// execute compares, verifies, repairs where that is asked for, and prints what came of it.
-func (v verification) execute(ctx context.Context, runner *mirror.Runner) (int, error) {
+// execute compares, verifies, and repairs where that is asked for.
+func (v verification) execute(ctx context.Context, runner *mirror.Runner) (report.Report, error) {
 	v.progress.Phase("comparing")
 	p, err := runner.Differences(ctx)
 	if err != nil {
-		return 0, ended(ctx, err)
+		return report.Report{}, ended(ctx, err)
 	}
 	v.progress.Phase("verifying")
 	how := mirror.Verification{Deep: v.flags.deep, Judge: v.copying.policy != "", Events: v.verifying()}
@@ -192,7 +203,7 @@ func (v verification) execute(ctx context.Context, runner *mirror.Runner) (int, 
 			v.log.Warn("closing the endpoints of the run", zap.Error(err))
 		}
 	}
-	return v.conclude(report.FromVerification(v.facts(ctx, runner.ManifestsRead()), p, results), false)
+	return report.FromVerification(v.facts(ctx, runner.ManifestsRead()), p, results), nil
 }
 
 // verifying connects the verification with the progress display.

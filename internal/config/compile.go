@@ -31,6 +31,7 @@ type compiler struct {
 
 func (c *compiler) compile() {
 	c.registries()
+	c.receivers()
 	names := make(map[string]bool)
 	for i := range c.file.Mirrors {
 		m := &c.file.Mirrors[i]

@@ -284,7 +284,7 @@ func (r *reader) text(n *node, is, path string) (string, bool) {
 		return "", false
 	}
 	if strings.Contains(n.value, "${") && is != "replacement" {
-		r.fail(path, `"${" is read in the secrets of credentials only`, "the value itself")
+		r.fail(path, `"${" is read in secrets only`, "the value itself")
 		return "", false
 	}
 	if err := g.read(n.value); err != nil {

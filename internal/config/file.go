@@ -23,6 +23,7 @@ type File struct {
 	AllowedEgress    []string            `yaml:"allowedEgress" is:"network" doc:"Private networks that registries may lead to with redirects, token services and upload locations. The hosts of this file may be in any." default:"public addresses alone"`
 	Prune            Pruning             `yaml:"prune" doc:"How much may be removed from the destinations of mirrors that prune, and where it is remembered since when a tag is unwanted. docs/prune.md tells the whole."`
 	Log              Log                 `yaml:"log" aka:"logging" doc:"What is logged, how and where. Flags go over it."`
+	Notifications    []Notification      `yaml:"notifications" aka:"notify,alerts" doc:"Who is told when a run fails, recovers or finds drift. docs/notifications.md tells the whole."`
 	Mirrors          []Mirror            `yaml:"mirrors" aka:"images,tasks" doc:"What is mirrored where."`
 }
 

@@ -54,6 +54,7 @@ const (
 
 var (
 	mirrorName       = pattern(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$`)
+	mirrorGlob       = pattern(`^[A-Za-z0-9*][A-Za-z0-9._:/*-]{0,255}$`)
 	tagPattern       = pattern(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 	globPattern      = pattern(`^[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}$`)
 	pinPattern       = pattern(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}@sha(256|384|512):[0-9a-f]{64,128}$`)
@@ -118,6 +119,10 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a level", expected: "debug, info, warn or error", values: []string{"debug", "info", "warn", "error"}}
 	case "logFormat":
 		return grammar{noun: "a format of log lines", expected: "console or json", values: []string{"console", "json"}}
+	case "notifyEvent":
+		return grammar{noun: "an event", expected: "failed, drift or recovered", values: []string{"failed", "drift", "recovered"}}
+	case "mirrorGlob":
+		return grammar{noun: "a pattern of mirrors", expected: "a name of a mirror or a destination, with * for any text", pattern: mirrorGlob, loose: true}
 	case "text":
 		return grammar{noun: "a text", expected: "a text", loose: true}
 	}
