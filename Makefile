@@ -85,6 +85,14 @@ bench: build ## Measure requests, time and memory beside a floor (docs/performan
 	$(GO) build -tags $(TAGS) -o bin/ ./bench ./bench/launch
 	bin/bench --json bin/bench.json $(BENCH_FLAGS)
 
+# SOAK=1m is enough to have everything happen once; a longer one shows what grows.
+SOAK ?= 10m
+
+.PHONY: soak
+soak: ## Let a daemon live through moving tags, outages, edits and ends for $(SOAK)
+	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ecr-mirror-sync
+	$(GO) test -count=1 -timeout 60m -v -tags $(TAGS) ./internal/soak -args -soak $(SOAK) -program $(CURDIR)/bin/ecr-mirror-sync
+
 .PHONY: image
 image: ## Build the container image (needs docker buildx)
 	docker buildx build -f docker/Dockerfile --platform $(PLATFORMS) \

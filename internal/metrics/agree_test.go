@@ -16,7 +16,7 @@ import (
 // same runs, whatever came of them.
 func TestMemoryAgreesWithTheBoard(t *testing.T) {
 	for seed := range uint64(200) {
-		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test that can be run again
+		random := rand.New(rand.NewPCG(seed, 1))
 		memory, board := &metrics.Memory{}, status.NewBoard(noon)
 		board.Describe([]status.Described{{Name: "web"}, {Name: "ecr/to/tagged"}}, nil, func(string) bool { return true })
 		for i := range 6 {

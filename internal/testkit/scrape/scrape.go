@@ -95,13 +95,13 @@ func (m Metrics) Disagreements(s status.Snapshot) []string {
 func wanted(s status.Snapshot) Metrics {
 	runs := s.Totals.Runs
 	want := Metrics{
-		`runs_total{outcome="ok"}`:          float64(runs.OK),
-		`runs_total{outcome="partial"}`:     float64(runs.Partial),
-		`runs_total{outcome="failed"}`:      float64(runs.Failed),
-		`runs_total{outcome="interrupted"}`: float64(runs.Interrupted),
-		"run_duration_seconds_count":        float64(runs.OK + runs.Partial + runs.Failed + runs.Interrupted),
-		`bytes_total{direction="written"}`:  float64(s.Totals.Bytes),
-		"config_last_reload_successful":     1,
+		`runs_total{outcome="ok"}`:                     float64(runs.OK),
+		`runs_total{outcome="partial"}`:                float64(runs.Partial),
+		`runs_total{outcome="failed"}`:                 float64(runs.Failed),
+		`runs_total{outcome="interrupted"}`:            float64(runs.Interrupted),
+		"run_duration_seconds_count":                   float64(runs.OK + runs.Partial + runs.Failed + runs.Interrupted),
+		`bytes_total{direction="written"}`:             float64(s.Totals.Bytes),
+		"config_last_reload_successful":                1,
 		"config_last_reload_success_timestamp_seconds": float64(s.Config.Loaded.UnixMicro()) / 1e6,
 	}
 	if s.Config.Error != "" {
