@@ -88,7 +88,7 @@ func (k *comparing) about(ctx context.Context, subject ref.Digest, depth int, th
 
 // unknown is what cannot be brought, or of which it is not known whether it is there.
 func unknown(ctx context.Context, d ref.Digest, err error) (plan.Comparison, error) {
-	r, err := missing(ctx, d, err)
+	r, err := told(ctx, d, err)
 	return plan.Comparison{Referrers: r}, err
 }
 

@@ -53,7 +53,8 @@ func (l *Library) Referrers(ctx context.Context, src registry.Source, subject re
 }
 
 // referrers brings what refers to the manifests of an image, and to that. What cannot be
-// brought is no error, unless it has to be: an image is worth having without.
+// brought, today and tomorrow, is no error, unless it has to be: an image is worth having
+// without.
 func (j *job) referrers(ctx context.Context, root *Node) (plan.Referrers, error) {
 	var subjects []*Node
 	for n := range root.all() {
@@ -91,11 +92,11 @@ func (j *job) leftOut(ctx context.Context) (plan.Referrers, error) {
 	index := j.action.From.Repository.Digested(j.action.From.Digest)
 	listed, err := j.copier.library.Referrers(ctx, j.origin, index)
 	if err != nil {
-		return missing(ctx, index.Digest, err)
+		return told(ctx, index.Digest, err)
 	}
 	tags, err := j.copier.library.CosignTags(ctx, j.origin, index)
 	if err != nil {
-		return missing(ctx, index.Digest, err)
+		return told(ctx, index.Digest, err)
 	}
 	return plan.Referrers{LeftOut: len(listed) + len(tags)}, nil
 }
@@ -162,14 +163,28 @@ func grant(read *atomic.Int64, n int) int {
 	return max(0, n-max(0, over))
 }
 
-// missing is a referrer, or the list of some, that will not be at the destination. The
-// end of ctx is no such thing: it is nobody's answer.
+// missing is a referrer, or the list of some, that will not be at the destination. A
+// failure that may pass is no such thing: with the tag written, the image would count as
+// in sync, and no later run would look again.
 func missing(ctx context.Context, d ref.Digest, err error) (plan.Referrers, error) {
+	if ctx.Err() == nil && mayPass(err) {
+		return plan.Referrers{}, fmt.Errorf("referrers: %w", err)
+	}
+	return told(ctx, d, err)
+}
+
+// told is what is not known of referrers, or not brought, and keeps nothing from being
+// done. The end of ctx is no such thing: it is nobody's answer.
+func told(ctx context.Context, d ref.Digest, err error) (plan.Referrers, error) {
 	if ctx.Err() != nil {
 		return plan.Referrers{}, errors.Join(context.Cause(ctx), err)
 	}
 	return plan.Referrers{Incomplete: []string{fmt.Sprintf("%s: %v", d, err)}}, nil
 }
+
+// mayPass reports whether the next run may bring what this one could not. Wrong bytes were
+// read again by now, and are upstream's own.
+func mayPass(err error) bool { return !failure.Final(err) && !errors.Is(err, failure.ErrCorrupt) }
 
 // bringAll brings the listed referrers of a subject, and sees to it that the destination
 // lists them, too.

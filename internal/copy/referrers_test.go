@@ -386,6 +386,39 @@ func TestReferrersThatCannotBeListed(t *testing.T) {
 	w.judge("1", image)
 }
 
+// A signature that could not be had for a passing reason used to be lost for good: the tag
+// was written without it, and every later run found the image in sync.
+func TestReferrersThatFailForNow(t *testing.T) {
+	for kind, side := range map[string]func(w *world) *place{
+		"referrers":    func(w *world) *place { return w.up },
+		"manifest-put": func(w *world) *place { return w.down },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, modern(t), modern(t), nil)
+			image := imagetest.Image(amd64)
+			w.push(w.up, "team/app", "1", image)
+			signature := imagetest.Referrer(image, signatureType)
+			w.refer(w.up, image, signature)
+			side(w).server.FailNext(kind, 1, ecrlocal.Fault{
+				Status: http.StatusServiceUnavailable,
+				Match: func(e ecrlocal.Entry) bool {
+					return kind == "referrers" || e.Reference == string(signature.Digest())
+				},
+			})
+			a := w.withReferrers("1", image)
+			expect(t, w.run(t.Context(), copy.Options{}, a)[0], plan.HasFailed, "referrers: ", "503")
+			if n := count(w.down, "manifest-put", "1"); n != 0 {
+				t.Errorf("the tag was written %d times", n)
+			}
+			expect(t, w.run(t.Context(), copy.Options{}, a)[0], plan.Copied, "with 1 referrer")
+			if _, ok := w.walkAll(w.down, "1").Referrers[signature.Digest()]; !ok {
+				t.Error("the signature is not there")
+			}
+		})
+	}
+}
+
 // What is about upstream's index says nothing about a selection from it; what is about
 // the images that were kept does.
 func TestReferrersOfASelection(t *testing.T) {

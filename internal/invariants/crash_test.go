@@ -195,11 +195,7 @@ func (s *sweep) try(w *world, p point) {
 	w.quiet()
 
 	s.judge(w, p, repo, results)
-	next := patient
-	// An image that may do without its referrers is in sync without them. What brings them
-	// later is a recheck.
-	next.recheck = !p.update
-	if _, err := w.run(s.t.Context(), next, []string{"team/app"}, []string{repo}); err != nil {
+	if _, err := w.run(s.t.Context(), patient, []string{"team/app"}, []string{repo}); err != nil {
 		s.lost.Add(1)
 		s.t.Errorf("%s: the next run: %v", p, err)
 		return

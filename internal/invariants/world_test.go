@@ -175,7 +175,6 @@ type patience struct {
 	retries int
 	stall   time.Duration // also the deadline of requests
 	strict  bool          // no tag without its referrers
-	recheck bool          // referrers are compared also where the tag is in sync
 }
 
 // patient waits long, and is what a run without faults needs.
@@ -199,7 +198,7 @@ func (w *world) start(p patience, from, to []string) *process {
 	}
 	proc.Runner = &mirror.Runner{
 		Finder: w.finder(from, to), Places: proc, Judge: trust.AcceptAll(),
-		Copy: copy.Options{RetryTimes: p.retries, RequireReferrers: p.strict}, Recheck: p.recheck,
+		Copy: copy.Options{RetryTimes: p.retries, RequireReferrers: p.strict},
 	}
 	return proc
 }
