@@ -4,6 +4,8 @@ GO      ?= go
 TAGS    := containers_image_openpgp,exclude_graphdriver_btrfs
 VERSION ?= $(patsubst v%,%,$(shell git describe --tags --dirty 2>/dev/null || echo 0.0.0-dev))
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# The time that everything in an archive or an image has: the commit's.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 CLI     := github.com/ecr-mirror-sync/ecr-mirror-sync/internal/cli
 LDFLAGS := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
@@ -22,6 +24,8 @@ REGSYNC    := github.com/regclient/regclient/cmd/regsync@v0.11.7
 HELM       := helm.sh/helm/v3/cmd/helm@v3.22.0
 VALIDATE   := sigs.k8s.io/kubectl-validate@v0.0.4
 
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 # cosign is not among TEST_TOOLS: building it takes almost 2 GB of memory.
 COSIGN     := github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
 
@@ -31,7 +35,7 @@ export PATH := $(CURDIR)/bin/tools:$(PATH)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
@@ -81,10 +85,68 @@ bench: build ## Measure requests, time and memory beside a floor (docs/performan
 	$(GO) build -tags $(TAGS) -o bin/ ./bench ./bench/launch
 	bin/bench --json bin/bench.json $(BENCH_FLAGS)
 
+# SOAK=1m is enough to have everything happen once; a longer one shows what grows.
+SOAK ?= 10m
+
+.PHONY: soak
+soak: ## Let a daemon live through moving tags, outages, edits and ends for $(SOAK)
+	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ecr-mirror-sync
+	$(GO) test -count=1 -timeout 60m -v -tags $(TAGS) ./internal/soak -args -soak $(SOAK) -program $(CURDIR)/bin/ecr-mirror-sync
+
 .PHONY: image
 image: ## Build the container image (needs docker buildx)
 	docker buildx build -f docker/Dockerfile --platform $(PLATFORMS) \
 		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) $(IMAGE_FLAGS) .
+
+# The last stage of docker/Dockerfile without Docker. What its first stage would leave is
+# built here: CA_BUNDLE stands in for Alpine's ca-certificates.
+CA_BUNDLE     ?= /etc/ssl/certs/ca-certificates.crt
+OCI_PLATFORMS ?= linux/amd64,linux/arm64
+OCI_DIR       ?= dist/image/oci
+comma         := ,
+
+.PHONY: image-oci
+image-oci: ## Build the image for all platforms as an OCI layout, without Docker
+	rm -rf dist/image/stages
+	@for platform in $(subst $(comma), ,$(OCI_PLATFORMS)); do \
+		stage=dist/image/stages/build/$${platform%%/*}-$${platform#*/}; \
+		echo "building ecr-mirror-sync for $$platform"; \
+		mkdir -p $$stage/out $$stage/etc/ssl/certs && mkdir -m 1777 $$stage/out/tmp && \
+		cp $(CA_BUNDLE) $$stage/etc/ssl/certs/ca-certificates.crt && \
+		CGO_ENABLED=0 GOOS=$${platform%%/*} GOARCH=$${platform#*/} $(GO) build -tags $(TAGS) -trimpath -buildvcs=false \
+			-ldflags '-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)' -o $$stage/out/ ./cmd/ecr-mirror-sync || exit 1; \
+	done
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run -tags $(TAGS) ./docker/imageoci --stages dist/image/stages --platforms $(OCI_PLATFORMS) \
+		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(VERSION) --out $(OCI_DIR)
+
+.PHONY: image-test
+image-test: image-oci ## Look into the image, run it from its files alone, and mirror it with itself
+	IMAGE_OCI=$(abspath $(OCI_DIR)) $(GO) test -count=1 -v -run 'TestRealImage' -tags $(TAGS) ./docker/imageoci
+
+.PHONY: changelog
+changelog: ## Write CHANGELOG.md from changelog/
+	$(GO) run ./changelog
+
+# Completions and manual pages, as archives hold them.
+.PHONY: release-files
+release-files:
+	rm -rf bin/release && mkdir -p bin/release/completions
+	$(GO) build -tags $(TAGS) -buildvcs=false -ldflags '-X $(CLI).version=$(VERSION)' -o bin/release/program ./cmd/ecr-mirror-sync
+	bin/release/program completion bash > bin/release/completions/ecr-mirror-sync.bash
+	bin/release/program completion zsh > bin/release/completions/_ecr-mirror-sync
+	bin/release/program completion fish > bin/release/completions/ecr-mirror-sync.fish
+	bin/release/program completion powershell > bin/release/completions/ecr-mirror-sync.ps1
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) bin/release/program man bin/release/man
+
+.PHONY: release-snapshot
+release-snapshot: release-files ## Build a release's archives, and say what only a release has
+	GO='$(GO)' TAGS='$(TAGS)' VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' \
+	LDFLAGS='-s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT)' bash release/snapshot.sh
+
+.PHONY: lint-workflows
+lint-workflows: bin/tools/actionlint ## Lint the workflows, the action and the shell scripts (needs shellcheck)
+	bin/tools/actionlint
+	shellcheck action/*.sh release/*.sh .ci/run
 
 # `make bin/tools/kubectl-validate` installs one more judge, which takes minutes to build.
 .PHONY: chart
@@ -144,6 +206,9 @@ bin/tools/promtool: Makefile
 
 bin/tools/cosign: Makefile
 	GOBIN=$(CURDIR)/bin/tools $(GO) install $(COSIGN) && touch $@
+
+bin/tools/actionlint: Makefile
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(ACTIONLINT) && touch $@
 
 bin/tools/golangci-lint: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // the container image and Windows have no time zones of their own
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/cli"
 )

@@ -161,3 +161,10 @@ func TestWhoKnowsTheSDKs(t *testing.T) {
 		}
 	}
 }
+
+// Schedules name time zones, and neither the container image nor Windows has any.
+func TestTimeZonesArePartOfTheProgram(t *testing.T) {
+	if !slices.Contains(closure(t, "cmd/ecr-mirror-sync"), "time/tzdata") {
+		t.Error("the program does not import time/tzdata")
+	}
+}

@@ -92,7 +92,7 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	})
 	root.AddCommand(
 		newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code),
-		newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newVersion(streams),
+		newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newMan(), newVersion(streams),
 	)
 	return root
 }

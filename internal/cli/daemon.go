@@ -17,6 +17,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/daemon"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/page"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/progress"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 )
@@ -122,7 +123,17 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	gauges := newMetrics(metrics.Options{State: boardState{board}, Runtime: true})
 	ctx := cmd.Context()
 	if flags.daemon.listen != "" {
-		server, err := listen(ctx, flags.daemon, daemon.ServerOptions{Board: board, Pulse: pulse, Clock: clock, Pprof: flags.daemon.pprof, Handlers: map[string]http.Handler{"GET /metrics": gauges.Handler()}, Log: c.log})
+		pages, err := page.New()
+		if err != nil {
+			return err
+		}
+		server, err := listen(ctx, flags.daemon, daemon.ServerOptions{
+			Board: board, Pulse: pulse, Clock: clock, Pprof: flags.daemon.pprof, Log: c.log,
+			Handlers: map[string]http.Handler{
+				"/":            page.Handler(pages, func() status.Snapshot { return board.Snapshot(clock.Now()) }),
+				"GET /metrics": gauges.Handler(),
+			},
+		})
 		if err != nil {
 			return err
 		}

@@ -69,7 +69,8 @@ func (g *generation) timetable() error {
 // Files names the configuration files.
 func (g *generation) Files() []string { return g.command.run.file.paths }
 
-// Schedules are those of the search for resource tags and of the file's rules that run.
+// Schedules are those of the search for resource tags and of the file's rules that run here:
+// nobody is to be woken for what is another shard's.
 func (g *generation) Schedules() []daemon.Schedule {
 	var all []daemon.Schedule
 	known := map[string]bool{}
@@ -84,7 +85,7 @@ func (g *generation) Schedules() []daemon.Schedule {
 	}
 	file := g.command.settled.file
 	for _, rule := range file.Rules {
-		if g.some.runs(rule.Mirror.Name) {
+		if g.some.concerns(rule.Mirror) {
 			add(g.schedules[rule.Mirror.Origin.Place])
 		}
 	}

@@ -52,6 +52,12 @@ type subset struct {
 // has reports whether a mirror of that name, with a destination that is known, runs.
 func (s subset) has(m discover.Mirror) bool { return s.runs(m.Name) && s.shard.Has(m.Target) }
 
+// concerns reports whether something of a rule may run. Where its destination is not known
+// before somebody has looked, every shard has to.
+func (s subset) concerns(rule discover.Mirror) bool {
+	return s.runs(rule.Name) && (rule.Target == (ref.Repository{}) || s.shard.Has(rule.Target))
+}
+
 // only is --only: which mirrors run, by their names.
 type only struct {
 	text   string

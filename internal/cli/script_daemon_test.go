@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +15,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/scrape"
 )
 
 // background is a daemon that a script has started.
@@ -159,4 +164,28 @@ func (s *stage) copying(ts *testscript.TestScript, _ bool, _ []string) {
 			return false
 		}
 	})
+}
+
+// agrees waits for a quiet moment and holds /metrics against /api/v1/status.
+func (s *stage) agrees(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	said, metrics, err := scrape.Quiet(ctx, http.DefaultClient, s.daemon.address, func() {})
+	ts.Check(err)
+	if wrong := metrics.Disagreements(said); len(wrong) > 0 {
+		ts.Fatalf("/metrics and /api/v1/status:\n%s", strings.Join(wrong, "\n"))
+	}
+}
+
+// of-shard NAME i/N PREFIX puts into the variable NAME a repository that falls to a shard.
+func (s *stage) ofShard(ts *testscript.TestScript, _ bool, args []string) {
+	part, err := shard.Parse(args[1])
+	ts.Check(err)
+	for i := 0; ; i++ {
+		path := args[2] + "-" + strconv.Itoa(i)
+		if part.Has(ref.Repository{Host: s.ecr.Host, Path: path}) {
+			ts.Setenv(args[0], path)
+			return
+		}
+	}
 }

@@ -185,6 +185,8 @@ func (s *stage) commands() map[string]command {
 		"shows":         s.shows,
 		"logs":          s.logs,
 		"signal":        s.signal,
+		"agrees":        s.agrees,
+		"of-shard":      s.ofShard,
 		"ended":         s.ended,
 		"copying":       s.copying,
 		"covers":        s.covers,

@@ -268,6 +268,27 @@ func TestFailingMirrorRests(t *testing.T) {
 	}
 }
 
+// The end that somebody asked for is not blamed on what failed on the way.
+func TestAnInterruptedRunIsNoFailure(t *testing.T) {
+	began := make(chan struct{})
+	conf := &script{schedules: []Schedule{Every(time.Minute)}}
+	conf.run = func(starting, _ context.Context, _ Task) Done {
+		close(began)
+		<-starting.Done()
+		r := reportOf(time.Time{}, map[string]plan.Status{"web": plan.HasFailed, "db": plan.Pending})
+		r.Interrupted = true
+		return Done{Report: r}
+	}
+	s := play(t, Options{MaxFailedRuns: 1, Grace: time.Hour, Load: func(context.Context) (Configuration, error) { return conf, nil }})
+	<-began
+	if err := s.end(); err != nil {
+		t.Errorf("the daemon ended with %v", err)
+	}
+	if runs := s.finished(); len(runs) != 1 || runs[0].Outcome != status.Interrupted {
+		t.Errorf("runs: %+v", runs)
+	}
+}
+
 func TestTooManyFailedRuns(t *testing.T) {
 	conf := &script{schedules: []Schedule{Every(time.Minute)}}
 	outcomes := []error{errors.New("denied"), nil, errors.New("denied"), errors.New("denied")}

@@ -79,7 +79,7 @@ func New(o Options) *Metrics {
 		o.State = m.memory
 	}
 	m.registry.MustRegister(bytes, m.runs, m.durations, buildInfo(o), &mirrors{state: o.State, now: o.Now}, configuration{o.State})
-	m.registry.MustRegister(m.requests.collectors()...)
+	m.registry.MustRegister(m.collectors()...)
 	if o.Runtime {
 		m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}

@@ -145,6 +145,18 @@ func TestMirrorsAfterRuns(t *testing.T) {
 	expect(t, m, "run_duration_seconds_sum", "run_duration_seconds_sum 30")
 }
 
+// What was known before holds only where no run has looked.
+func TestWhatIsKeptIsTheLatest(t *testing.T) {
+	m := metrics.New(metrics.Options{Now: at(noon)})
+	m.Memory().Remember([]metrics.Mirror{{Name: "web", LastRun: noon, FailedRuns: 3}, {Name: "db", LastRun: noon, FailedRuns: 4}})
+	m.Observe(ran(report.Run{}, row{"web", "1", plan.Copy, plan.HasFailed, 0}), noon, noon)
+	m.Memory().Keep()
+	expect(t, m, "mirror_failed", `mirror_failed_runs_in_a_row{mirror="db"} 4`, `mirror_failed_runs_in_a_row{mirror="web"} 4`)
+	m.Observe(ran(report.Run{}, row{"web", "1", plan.Copy, plan.Copied, 0}), noon, noon)
+	m.Memory().Keep()
+	expect(t, m, "mirror_failed", `mirror_failed_runs_in_a_row{mirror="db"} 4`, `mirror_failed_runs_in_a_row{mirror="web"} 0`)
+}
+
 func TestOutcomes(t *testing.T) {
 	good, bad, blocked, pending := row{"a", "1", plan.Copy, plan.Copied, 0}, row{"a", "2", plan.Copy, plan.HasFailed, 0}, row{"a", "3", plan.Blocked, plan.StaysBlocked, 0}, row{"a", "4", plan.Copy, plan.Pending, 0}
 	for _, test := range []struct {

@@ -41,7 +41,7 @@ func described(name string) *prometheus.Desc {
 	case behind:
 		return prometheus.NewDesc(full, "Time since a difference from upstream was first seen that is still there; 0 when in sync.", byMirror, nil)
 	case failedRuns:
-		return prometheus.NewDesc(full, "Runs in a row, up to the last, after which tags of the mirror had failed or were blocked.", byMirror, nil)
+		return prometheus.NewDesc(full, "Runs in a row, up to the last, after which tags of the mirror had failed.", byMirror, nil)
 	}
 	return prometheus.NewDesc(full, "Destination tags after the last run: wanted by the rules, in sync (copied among them), copied by that run, blocked, failed.", []string{"mirror", "state"}, nil)
 }

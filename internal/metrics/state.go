@@ -79,15 +79,9 @@ func (k *Memory) Observe(r report.Report, began time.Time) {
 // after is the mirror once a run that began then has left its tags so.
 func (m *Mirror) after(c *status.Counted, began time.Time) {
 	m.Tags, m.LastRun = c.Tags, began
-	switch {
-	case c.InSync():
-		m.LastSuccess, m.BehindSince, m.FailedRuns = began, time.Time{}, 0
-		return
-	case c.Tags.Failed+c.Tags.Blocked > 0:
-		m.FailedRuns++
-	}
-	if m.BehindSince.IsZero() {
-		m.BehindSince = began
+	m.BehindSince, m.FailedRuns = c.Behind(m.BehindSince, began), c.FailedRuns(m.FailedRuns)
+	if c.InSync() {
+		m.LastSuccess = began
 	}
 }
 

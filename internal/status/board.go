@@ -176,24 +176,21 @@ func (b *Board) settle(r report.Report, tookPart func(name string) bool) {
 	}
 }
 
-// take is what a run says of the mirror. Where a tag could not be compared, what was known
-// of a difference stays known.
+// take is what a run says of the mirror.
 func (e *entry) take(c Counted, started time.Time) {
 	e.LastRun = utc(started)
 	e.Tags, e.Bytes, e.Errors = c.Tags, c.Bytes, c.Errors
-	switch {
-	case c.differs && e.BehindSince == nil:
-		e.BehindSince = utc(started)
-	case !c.differs && !c.unknown:
-		e.BehindSince = nil
+	e.FailedRunsInARow = c.FailedRuns(e.FailedRunsInARow)
+	var before time.Time
+	if e.BehindSince != nil {
+		before = *e.BehindSince
+	}
+	e.BehindSince = nil
+	if since := c.Behind(before, started); !since.IsZero() {
+		e.BehindSince = utc(since)
 	}
 	if c.InSync() {
 		e.LastSuccess = utc(started)
-	}
-	if c.Tags.Failed > 0 {
-		e.FailedRunsInARow++
-	} else if c.Tags.NotDone == 0 {
-		e.FailedRunsInARow = 0
 	}
 }
 

@@ -121,6 +121,10 @@ func TestBehindBeginsWithThePlan(t *testing.T) {
 	if m := b.Snapshot(minute(4)).Mirrors[0]; since(m.BehindSince) != "1" {
 		t.Errorf("after it failed: behind since %s", since(m.BehindSince))
 	}
+	b.Planned(report.FromPlan(report.Run{Started: minute(5)}, p))
+	if m := b.Snapshot(minute(6)).Mirrors[0]; since(m.BehindSince) != "1" {
+		t.Errorf("while it is copied again: behind since %s", since(m.BehindSince))
+	}
 }
 
 func TestErrorsAreBoundedAndHarmless(t *testing.T) {

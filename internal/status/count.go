@@ -34,6 +34,32 @@ func (c Counted) InSync() bool { return c.Tags.Blocked+c.Tags.Failed+c.Tags.NotD
 // AllFailed reports whether the run got nowhere with the mirror.
 func (c Counted) AllFailed() bool { return c.Tags.Failed > 0 && c.Tags.InSync == 0 }
 
+// Behind is since when the mirror is behind after the run, which began then, where before it
+// was so since a time; zero stands for not at all. Where a tag could not be compared, what
+// was known of a difference stays known.
+func (c Counted) Behind(before, began time.Time) time.Time {
+	switch {
+	case c.differs && before.IsZero():
+		return began
+	case !c.differs && !c.unknown:
+		return time.Time{}
+	}
+	return before
+}
+
+// FailedRuns is how many runs in a row have failed of the mirror, the run among them. One
+// that did not get to all of it, and failed nowhere, says nothing. What is blocked waits for
+// a person, and is no failure.
+func (c Counted) FailedRuns(before int) int {
+	switch {
+	case c.Tags.Failed > 0:
+		return before + 1
+	case c.Tags.NotDone > 0:
+		return before
+	}
+	return 0
+}
+
 // Count sums up a report by mirror. Rows that belong to none, such as that of a discovery
 // which failed, are not counted.
 func Count(r report.Report) map[string]*Counted {

@@ -212,7 +212,8 @@ func TestNothingLeadsToMetadata(t *testing.T) {
 		t.Errorf("%d of 28 were tried", tried)
 	}
 	faults.Covers(t, "F94")
-	t.Attr("figure", fmt.Sprintf("egress escapes=%d of %d", escapes, tried))
+	faults.Measured(t, faults.EgressWays, tried)
+	faults.Measured(t, faults.EgressEscapes, escapes)
 }
 
 // held reports whether an error is this program's own refusal, which no network gives.

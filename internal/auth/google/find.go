@@ -48,7 +48,7 @@ func gcloudHasOne() bool {
 	if err != nil {
 		return false
 	}
-	_, err = os.Stat(filepath.Join(dir, "gcloud", "application_default_credentials.json")) //nolint:gosec // where gcloud keeps them is where they are looked for
+	_, err = os.Stat(filepath.Join(dir, "gcloud", "application_default_credentials.json"))
 	return err == nil
 }
 
