@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecr"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/metrics"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
@@ -44,9 +46,13 @@ func (f *metricsFlags) wanted() bool {
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// gateway returns the Pushgateway that the flags name, nil where they name none.
-func (f *metricsFlags) gateway() (*metrics.Pushgateway, error) {
+// gateway returns the Pushgateway that the flags name, nil where they name none. Shards
+// have a group each, or the last to push would replace the numbers of the others.
+func (f *metricsFlags) gateway(own shard.Shard) (*metrics.Pushgateway, error) {
 	grouping := make(map[string]string)
+	if !own.Whole() {
+		grouping["shard"] = strconv.Itoa(own.Index())
+	}
 	for _, pair := range f.group {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || value == "" || !labelName.MatchString(name) || name == "job" || name == "mirror" {
@@ -100,7 +106,7 @@ type meter struct {
 // meter returns nil where nobody wants metrics, and for a dry run, whose numbers would
 // replace those of the last run.
 func (f *metricsFlags) meter(c *command) (*meter, error) {
-	gateway, err := f.gateway()
+	gateway, err := f.gateway(c.shard)
 	if err != nil || !f.wanted() || c.run.dryRun {
 		return nil, err
 	}

@@ -49,6 +49,9 @@ func Parse(s string) (Shard, error) {
 // but does the same.
 func (s Shard) Whole() bool { return s.of <= 1 }
 
+// Index is which shard it is, counted from 0.
+func (s Shard) Index() int { return s.index }
+
 // String writes the shard as Parse reads it; "" for the zero Shard.
 func (s Shard) String() string {
 	if s.of == 0 {
