@@ -97,7 +97,7 @@ func callsOfTheProgram(t *testing.T) map[string]string {
 // compiled types.
 func programPackages(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-export", "-json=ImportPath,Dir,Export,GoFiles,Imports,Standard", "./cmd/ecr-mirror-sync")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags", "containers_image_openpgp,exclude_graphdriver_btrfs", "-deps", "-export", "-json=ImportPath,Dir,Export,GoFiles,Imports,Standard", "./cmd/ecr-mirror-sync")
 	cmd.Dir = ".."
 	var complaint strings.Builder
 	cmd.Stderr = &complaint

@@ -79,20 +79,27 @@ func TestChangeKnowsHowManyResourceTagsFit(t *testing.T) {
 	}
 }
 
+// formatted is a rule as resource tags. Rules that say too much for one are no examples: the
+// generator makes one of 257 characters in some thousands.
+func formatted(t *rapid.T, spec discover.Spec) map[string]string {
+	tags, err := discover.Format(spec, keys)
+	if err != nil && strings.Contains(err.Error(), "and a resource tag holds") {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tags
+}
+
 // Whatever rule a repository has, and whatever rule it gets: who reads its resource tags
 // between the two calls finds the new rule, whole, and nothing of the old one.
 func TestChangeIsNeverHalfDone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		now, err := discover.Format(specs().Draw(t, "now"), keys)
-		if err != nil {
-			t.Fatal(err)
-		}
+		now := formatted(t, specs().Draw(t, "now"))
 		maps.Copy(now, rapid.MapOf(rapid.SampledFrom([]string{"team", "ignore-tags"}), rapid.StringMatching(`[a-z]{1,5}`)).Draw(t, "more"))
 		want := specs().Draw(t, "then")
-		then, err := discover.Format(want, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
+		then := formatted(t, want)
 		change, err := discover.NewChange(now, then, keys)
 		if err != nil {
 			t.Fatal(err)

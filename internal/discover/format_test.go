@@ -18,10 +18,7 @@ import (
 func TestFormatRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := specs().Draw(t, "spec")
-		tags, err := discover.Format(want, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tags := formatted(t, want)
 		for key, value := range tags {
 			if len(value) > 256 || !keys.Relevant(key) {
 				t.Fatalf("resource tag %s=%q", key, value)

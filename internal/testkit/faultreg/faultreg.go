@@ -35,7 +35,8 @@ type Registry struct {
 	journal []Entry
 	died    chan struct{} // closed when the registry is killed
 
-	underWay sync.WaitGroup
+	underWay int
+	quiet    sync.Cond // nothing is under way
 }
 
 // counted is a rule and how many requests it has chosen from.
@@ -45,7 +46,11 @@ type counted struct {
 }
 
 // New returns a Registry in front of next that does not fail yet.
-func New(next http.Handler) *Registry { return &Registry{next: next, died: make(chan struct{})} }
+func New(next http.Handler) *Registry {
+	g := &Registry{next: next, died: make(chan struct{})}
+	g.quiet.L = &g.mu
+	return g
+}
 
 // Inject adds rules. Of several that a request meets the first is applied, and only that
 // one counts it.
@@ -87,8 +92,29 @@ func (g *Registry) Heal() {
 }
 
 // Settle waits for the end of the requests under way, whose clients may have left long
-// ago. None may arrive meanwhile.
-func (g *Registry) Settle() { g.underWay.Wait() }
+// ago. Those that arrive meanwhile are waited for, too: a client that was cut off may have sent one
+// that the server only reads now.
+func (g *Registry) Settle() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.underWay > 0 {
+		g.quiet.Wait()
+	}
+}
+
+// under counts a request as under way until the function it returns is called.
+func (g *Registry) under() (over func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.underWay++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.underWay--; g.underWay == 0 {
+			g.quiet.Broadcast()
+		}
+	}
+}
 
 // Journal returns the requests so far, in the order of their arrival.
 func (g *Registry) Journal() []Entry {
@@ -106,8 +132,7 @@ func (g *Registry) Forget() {
 
 // ServeHTTP applies the rules to a request.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.underWay.Add(1)
-	defer g.underWay.Done()
+	defer g.under()()
 	entry := describe(r)
 	action, died := g.note(&entry)
 	answer := &status{ResponseWriter: w}
