@@ -112,7 +112,7 @@ func sampled(all []point) []point {
 	if faults.Full() {
 		return all
 	}
-	const stride = 37 // shares no factor with the number of endings
+	const stride = 101 // shares no factor with the number of endings
 	var some []point
 	for i := 0; i < len(all); i += stride {
 		some = append(some, all[i])

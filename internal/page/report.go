@@ -115,8 +115,10 @@ func classOf(s report.Status) string {
 		return Behind.class()
 	case report.StatusCopied, report.StatusUpdated, report.StatusPruned, report.StatusRepaired, report.StatusWouldCopy, report.StatusWouldUpdate, report.StatusWouldPrune:
 		return "changed"
+	case report.StatusInSync, report.StatusPresent, report.StatusVerified, report.StatusListed, report.StatusLeftOut:
+		return InSync.class()
 	}
-	return InSync.class()
+	return Failing.class() // no doubt may look well
 }
 
 func urgency(class string) int {
