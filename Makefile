@@ -85,6 +85,18 @@ bench: build ## Measure requests, time and memory beside a floor (docs/performan
 	$(GO) build -tags $(TAGS) -o bin/ ./bench ./bench/launch
 	bin/bench --json bin/bench.json $(BENCH_FLAGS)
 
+# What each target finds is kept below testdata/fuzz of its package, and tried by every test run from then on.
+FUZZTIME ?= 30s
+
+.PHONY: fuzz
+fuzz: ## Feed each parser of foreign bytes with all kinds of them, for $(FUZZTIME) each
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' internal | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' "$$file"); do \
+			echo "== $$target in $$(dirname "$$file")"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+		done; \
+	done
+
 # SOAK=1m is enough to have everything happen once; a longer one shows what grows.
 SOAK ?= 10m
 

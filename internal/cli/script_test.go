@@ -553,7 +553,7 @@ func (s *stage) golden(ts *testscript.TestScript, _ bool, args []string) {
 var (
 	elapsed      = regexp.MustCompile(`in \d+(\.\d+)? (ms|s)\b`)
 	started      = regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:.]+Z`)
-	milliseconds = regexp.MustCompile(`((?:elapsedMs|durationMs)"?: )\d+`)
+	milliseconds = regexp.MustCompile(`((?:elapsedMs|startedMs|durationMs)"?: )\d+`)
 )
 
 func padded(name, like string) string { return name + strings.Repeat("_", max(0, len(like)-len(name))) }

@@ -280,6 +280,21 @@ func FuzzCatalogPage(f *testing.F) {
 	})
 }
 
+// Whatever a list of tags says, what comes of it is tags.
+func FuzzTagsPage(f *testing.F) {
+	f.Add([]byte(`{"tags":["1.0","latest",null,7,"a b","../x","a\u001b[1m",".x"]}`))
+	f.Add([]byte(`{"tags":{"a":1}}`))
+	f.Add([]byte(`{"tags":null}`))
+	f.Fuzz(func(t *testing.T, page []byte) {
+		tags, _ := transport.TagsPage(page)
+		for _, tag := range tags {
+			if r, err := ref.Parse(host + "/a:" + tag); err != nil || r.Tag != tag {
+				t.Errorf("%q: %v, %v", tag, r, err)
+			}
+		}
+	})
+}
+
 func FuzzNextLink(f *testing.F) {
 	f.Add(`</v2/_catalog?last=a&n=1>; rel="next"`)
 	f.Add(`<a>; rel=prev, <b>; rel="x next"`)

@@ -3,6 +3,8 @@ package transport
 import (
 	"context"
 	"net"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 )
 
 // Over returns o with a network of the test's own in place of the real one.
@@ -28,10 +30,17 @@ var (
 // CatalogPage returns the repositories that one page of a host's catalogue names.
 func CatalogPage(host string, page []byte) ([]string, error) {
 	catalog := catalogOf(host)
-	entries, err := catalog.parse(page)
+	return named(page, catalog.parse, catalog.valid)
+}
+
+// TagsPage returns the tags that one page of a list names.
+func TagsPage(page []byte) ([]string, error) { return named(page, parseTags, ref.ValidTag) }
+
+func named(page []byte, parse func([]byte) ([]any, error), valid func(string) bool) ([]string, error) {
+	entries, err := parse(page)
 	var names []string
 	for _, entry := range entries {
-		if name, ok := entry.(string); ok && catalog.valid(name) {
+		if name, ok := entry.(string); ok && valid(name) {
 			names = append(names, name)
 		}
 	}
