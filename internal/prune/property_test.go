@@ -68,7 +68,7 @@ func views(t *rapid.T) []prune.View {
 func TestNothingGoesThatShouldStay(t *testing.T) {
 	faults.Covers(t, "F80", "I7")
 	var removed, stopped int
-	rapid.Check(t, func(t *rapid.T) {
+	property := func(t *rapid.T) {
 		views := views(t)
 		since := map[string]time.Time{}
 		for _, v := range views {
@@ -135,7 +135,11 @@ func TestNothingGoesThatShouldStay(t *testing.T) {
 		if all > r.Limits.Max {
 			t.Fatalf("%d tags go, and --prune-max is %d", all, r.Limits.Max)
 		}
-	})
+	}
+	// Few examples remove anything: of a hundred, one time in twenty none did.
+	for range 20 {
+		rapid.Check(t, property)
+	}
 	if removed == 0 || stopped == 0 {
 		t.Errorf("the property says nothing: %d removed, %d kept", removed, stopped)
 	}
