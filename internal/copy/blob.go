@@ -53,8 +53,9 @@ func (j *job) blob(ctx context.Context, want ref.Descriptor) error {
 // obtain sees to it that the destination has a blob.
 func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 	known, at := j.copier.mounts, j.contentOfBlob(want)
+	tookOver := known.tookOver(at)
 	if j.damaged(want.Digest) {
-		known.missing(at)
+		known.missing(at, tookOver)
 		return j.upload(ctx, want, nil)
 	}
 	if from, ok := known.sure(at); ok {
@@ -68,7 +69,7 @@ func (j *job) obtain(ctx context.Context, want ref.Descriptor) error {
 		known.found(at)
 		return nil
 	}
-	known.missing(at)
+	known.missing(at, tookOver)
 	return j.spread(ctx, want)
 }
 

@@ -139,9 +139,19 @@ func (m *mounts) named(repo ref.Repository, n *Node) {
 	}
 }
 
-// missing notes that a repository has not got a blob, whatever was known. A registry
-// that granted its mount is not asked for another.
-func (m *mounts) missing(at content) {
+// tookOver reports whether a mount of a blob has been granted.
+func (m *mounts) tookOver(at content) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.taken[at]
+}
+
+// missing notes that a repository has not got a blob, whatever was known. A registry that
+// had granted its mount before the blob was looked for is not asked for another. What
+// tookOver says after the look is no evidence: the blob of a vacant repository's sample is
+// looked for by one errand and may be mounted by another meanwhile, and once a registry
+// that did as it was told was held for a liar, and got what it had a second time.
+func (m *mounts) missing(at content, tookOver bool) {
 	if holder, ok := m.uploads.outcome(at.spot()); ok && holder == at.repo {
 		m.uploads.forgetLanded(at.spot())
 	}
@@ -150,7 +160,7 @@ func (m *mounts) missing(at content) {
 	if m.inUse[at.spot()] == at.repo {
 		delete(m.inUse, at.spot())
 	}
-	if m.taken[at] {
+	if tookOver {
 		never := habit{refused: mostRefusals}
 		m.habits[at.repo.Host] = &habits{named: never, bare: never}
 	}

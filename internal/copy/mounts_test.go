@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -256,6 +257,56 @@ func TestMountsThatAreNoHelp(t *testing.T) {
 func held(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that
 	<-r.Context().Done()
+}
+
+// The sample of a vacant repository is looked for by an errand for another blob, while its
+// own mounts it. That it was not there when it was looked for says nothing about the mount:
+// a run that thought so uploaded everything it still had to mount.
+func TestSampleMountedWhileItIsLookedFor(t *testing.T) {
+	t.Parallel()
+	small, big := imagetest.Layer("small", 10), imagetest.Layer("big", 20_000)
+	granted := make(chan struct{})
+	grant := sync.OnceFunc(func() { close(granted) }) // who looked may ask for a mount of its own
+	var looks atomic.Int64
+	down := between(t, distribution(t), func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		ofSample := strings.HasPrefix(r.URL.Path, "/v2/team/r2/blobs/")
+		switch {
+		case ofSample && r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, string(small.Digest())):
+			next.ServeHTTP(w, r) // an answer, which takes long to arrive
+			looks.Add(1)
+			select {
+			case <-granted:
+			case <-r.Context().Done():
+			}
+		case ofSample && r.URL.Query().Get("mount") == string(small.Digest()):
+			next.ServeHTTP(w, r)
+			grant()
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+	w := newWorldOf(t, distribution(t), down)
+	var actions []plan.Action
+	for i := range 4 {
+		repo, layers := fmt.Sprint("team/r", i), []imagetest.Blob{small, big}
+		if i == 2 {
+			layers = append(layers, imagetest.Layer("own", 3000))
+		}
+		node := imagetest.Image(amd64, layers...)
+		w.push(w.up, repo, "1", node)
+		actions = append(actions, w.action(repo, "1", node))
+	}
+	for _, r := range w.runPlanned(t.Context(), copy.Options{Images: 1}, actions...) {
+		expect(t, r, plan.Copied)
+	}
+	if looks.Load() != 1 {
+		t.Errorf("the sample was looked for %d times, want 1", looks.Load())
+	}
+	for _, b := range []imagetest.Blob{small, big} {
+		if got := down.wrote(string(b.Digest())); got != 1 {
+			t.Errorf("blob %s was uploaded %d times", b.Digest(), got)
+		}
+	}
 }
 
 // A repository that cannot take the blob is no verdict on the others that wait for it,

@@ -88,10 +88,15 @@ func (j *job) holds(ctx context.Context, want ref.Descriptor) (bool, error) {
 		sample = want
 	}
 	first, err := j.copier.vacancies.samples.do(ctx, to, j.action.From.Repository, func(ctx context.Context) (sampled, error) {
+		tookOver := j.copier.mounts.tookOver(j.contentOfBlob(sample))
 		held, err := j.has(ctx, sample)
 		if err != nil || held || !known {
 			return sampled{held: held}, err
 		}
+		if !tookOver && j.copier.mounts.tookOver(j.contentOfBlob(sample)) {
+			return sampled{brought: true}, nil // its own errand has mounted it meanwhile
+		}
+		j.copier.mounts.missing(j.contentOfBlob(sample), tookOver)
 		return j.bringFirst(ctx, sample)
 	})
 	switch {
@@ -110,7 +115,6 @@ func (j *job) holds(ctx context.Context, want ref.Descriptor) (bool, error) {
 // brought is for whoever wants it for itself, and who comes first: it was that one's
 // attempt. It waits for nothing that waits for a sample.
 func (j *job) bringFirst(ctx context.Context, sample ref.Descriptor) (sampled, error) {
-	j.copier.mounts.missing(content{j.action.To.Repository, sample.Digest, sample.Size})
 	err := j.spread(ctx, sample)
 	if ctx.Err() != nil {
 		return sampled{}, context.Cause(ctx)
