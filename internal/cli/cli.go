@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime"
@@ -35,12 +36,13 @@ type Streams struct {
 func Main(args []string, streams Streams) int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
+	defer heedless()()
 	code := exitOK
 	root := newRoot(streams, &code)
 	var profile profiling
 	profile.register(root)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := unread(streams.Out, root.ExecuteContext(ctx))
 	if profileErr := profile.end(); err == nil {
 		err = profileErr
 	}
@@ -209,6 +211,23 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 		signal.Stop(signals)
 		cancel(context.Canceled)
 	}
+}
+
+// heedless lets the program live on when nobody reads its output any more, until the
+// function it returns is called: `sync | head` was killed by SIGPIPE, and its exit code lost.
+func heedless() (stop func()) {
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE) // nobody receives: writes fail with EPIPE from now on
+	return func() { signal.Stop(pipes) }
+}
+
+// unread returns err, unless it is that nobody reads out any more: whoever closed it has
+// seen enough. Other errors of writing are errors, such as a disk that is full.
+func unread(out *os.File, err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Path == out.Name() && errors.Is(failed, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // oneLine keeps an error on one line, whatever it joins.

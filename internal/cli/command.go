@@ -94,7 +94,7 @@ func (c *command) print(r report.Report) error {
 	r.Warnings = append(c.remarks(), r.Warnings...)
 	o := fitted(c.streams.Out)
 	o.Empty = cmp.Or(c.empty, c.searched())
-	return report.Write(c.streams.Out, r, c.settled.format, o)
+	return unread(c.streams.Out, report.Write(c.streams.Out, r, c.settled.format, o))
 }
 
 // remarks are what another tool's files ask for and is not done: every run says so.
