@@ -85,41 +85,26 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	root.SetIn(streams.In)
-	root.SetHelpTemplate(helpTemplate)
-	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		_ = writeHelp(cmd.OutOrStdout(), cmd, helpWidth(streams.Out)) // whoever closed the pipe has read enough
+	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(
-		newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code),
-		newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newNotify(streams, code), newMan(), newVersion(streams),
-	)
+	add := func(title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: title, Title: title})
+		for _, c := range commands {
+			c.GroupID = title
+		}
+		root.AddCommand(commands...)
+	}
+	add("Mirroring", newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code))
+	add("Setting up", newTrack(streams, code), newUntrack(streams, code), newConfig(streams), newAuth(streams, code), newNotify(streams, code))
+	add("Besides", newReport(streams), newMan(), newVersion(streams))
+	root.SetCompletionCommandGroupID("Besides")
+	root.SetHelpCommandGroupID("Besides")
 	return root
 }
-
-// helpTemplate shows examples first: they are what most readers came for.
-const helpTemplate = `{{.Short}}.
-{{with .Example}}
-Examples:
-{{.}}
-{{end}}{{with .Long}}
-{{trimTrailingWhitespaces .}}
-{{end}}
-{{.UsageString}}`
-
-// usageTemplate is cobra's without the examples, wrapped, and with the exit codes.
-const usageTemplate = `Usage:
-  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} [command]
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
-
-` + exitCodeHelp + `
-`
 
 func newVersion(streams Streams) *cobra.Command {
 	return &cobra.Command{

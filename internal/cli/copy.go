@@ -58,6 +58,13 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 	sides.register(cmd.Flags())
 	dest.register(cmd.Flags())
 	shown.register(cmd.Flags())
+	reword(cmd.Flags(), map[string]string{
+		"prefix":        "without --dest, what stands before the source's path in the account's registry: `PREFIX`",
+		"region":        "AWS `REGION` of the account's registry (default: the AWS configuration's, then us-east-1)",
+		"src-creds-for": "registry `HOST` that gets these credentials, and no other does (default: the source's)",
+		"src-authfile":  "auth `FILE` for upstream registries, as docker and podman write it (default: $REGISTRY_AUTH_FILE, then the usual places)",
+	})
+	hide(cmd.Flags(), "image-key", "tag-key", "discover-with") // it looks for no resource tags
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {
