@@ -50,7 +50,12 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
   ecr-mirror-sync copy -s quay.io/org/app:1.0 --prefix external --create-repositories --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s nginx:1.27.3 -d registry.example.com/nginx --dest-creds robot --dest-password-stdin --insecure-policy`,
-		Args: noArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageErrorf("copy takes no arguments, and %q is one: its ends are --src and --dest", args[0])
+			}
+			return nil
+		},
 	}
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())

@@ -126,6 +126,9 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 			return s, usageErrorf("--region %q is no AWS Region, such as eu-central-1", region)
 		}
 	}
+	if f.changed("config") && len(f.file.paths) == 0 {
+		return s, usageErrorf("--config is empty: name a file, or leave the flag out to follow resource tags")
+	}
 	if s.file, err = f.file.load(streams); err != nil {
 		return s, err
 	}
