@@ -139,7 +139,7 @@ func TestFlagsOfTheDocumentation(t *testing.T) {
 	_, all := tree()
 	others := map[string]string{ // where it stands is also who has it
 		"user": "docker/README.md", "set": "charts/ecr-mirror-sync/README.md", "set-file": "charts/ecr-mirror-sync/README.md docs/migrating/replicant.md",
-		"no-paginate": "docs/migrating/ecr-mirror.md", "scale": "docs/performance.md",
+		"no-paginate": "docs/migrating/ecr-mirror.md", "scale": "docs/performance.md", "all": "README.md",
 	}
 	known := func(name string) bool {
 		return slices.ContainsFunc(all, func(cmd *cobra.Command) bool {

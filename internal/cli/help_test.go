@@ -15,6 +15,7 @@ import (
 func tree() (root *cobra.Command, all []*cobra.Command) {
 	code := 0
 	root = newRoot(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, &code)
+	root.InitDefaultVersionFlag()
 	all = []*cobra.Command{root}
 	for i := 0; i < len(all); i++ {
 		all[i].InitDefaultHelpFlag()
