@@ -43,6 +43,12 @@ func writeRows(w *printer, r Report, o Options) error {
 	} else if err := writeGrid(w, a.grid, colored); err != nil {
 		return err
 	}
+	for i, line := range a.notes.lines(o.Width) {
+		if i == 0 {
+			w.print("\n")
+		}
+		w.print(line, "\n")
+	}
 	w.print("\n", summary(r), "\n")
 	return nil
 }
