@@ -47,12 +47,13 @@ var (
 	continued     = regexp.MustCompile(`\\\n\s*`)
 	quoted        = regexp.MustCompile(`'[^']*'|"[^"]*"`)
 	comment       = regexp.MustCompile(`(?m)(^|\s)# .*$`)
+	containerArgs = regexp.MustCompile(`\bargs: \[(.*)\]`)
 	separator     = regexp.MustCompile(`\|\|?|&&|;|[<>$]\(|\s>+\s`)
 	commandWord   = regexp.MustCompile(`^(-|[a-z]+$)`) // what a command begins with, unless it is a placeholder or no command
 )
 
 // commandLines are the commands of code blocks and of code between words that begin with the
-// program's name, in words. What is quoted is one word, "x".
+// program's name, and the arguments of containers, in words. What is quoted is one word, "x".
 func commandLines(text string) [][]string {
 	var code []string
 	for _, block := range fencedBlock.FindAllStringSubmatch(text, -1) {
@@ -66,6 +67,9 @@ func commandLines(text string) [][]string {
 	var commands [][]string
 	for _, block := range code {
 		block = comment.ReplaceAllString(quoted.ReplaceAllString(continued.ReplaceAllString(block, " "), "x"), "")
+		for _, list := range containerArgs.FindAllStringSubmatch(block, -1) {
+			commands = append(commands, append([]string{"ecr-mirror-sync"}, strings.Fields(strings.ReplaceAll(list[1], ",", " "))...))
+		}
 		for line := range strings.SplitSeq(block, "\n") {
 			for _, part := range separator.Split(line, -1) {
 				if words := calling(strings.Fields(part)); len(words) > 0 {

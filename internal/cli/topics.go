@@ -90,9 +90,5 @@ func hide(flags *pflag.FlagSet, names ...string) {
 	}
 }
 
-// reword says what flags mean to one command, where they mean something else to others.
-func reword(flags *pflag.FlagSet, usages map[string]string) {
-	for name, usage := range usages {
-		flags.Lookup(name).Usage = usage
-	}
-}
+// reword says what a flag means to one command, where it means something else to others.
+func reword(flags *pflag.FlagSet, name, usage string) { flags.Lookup(name).Usage = usage }
