@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/nearest"
 )
 
 // Set by the linker, see the Makefile.
@@ -87,41 +89,26 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	root.SetIn(streams.In)
-	root.SetHelpTemplate(helpTemplate)
-	root.SetUsageTemplate(usageTemplate)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		_ = writeHelp(cmd.OutOrStdout(), cmd, helpWidth(streams.Out)) // whoever closed the pipe has read enough
 	})
-	root.AddCommand(
-		newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code),
-		newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newNotify(streams, code), newMan(), newVersion(streams),
-	)
+	root.SetFlagErrorFunc(wrongFlag)
+	root.Version = version
+	root.SetVersionTemplate(versionLine() + "\n")
+	add := func(title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: title, Title: title})
+		for _, c := range commands {
+			c.GroupID = title
+		}
+		root.AddCommand(commands...)
+	}
+	add("Mirroring", newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code))
+	add("Setting up", newTrack(streams, code), newUntrack(streams, code), newConfig(streams), newAuth(streams, code), newNotify(streams, code))
+	add("Besides", newReport(streams), newMan(), newVersion(streams))
+	root.SetCompletionCommandGroupID("Besides")
+	root.SetHelpCommandGroupID("Besides")
 	return root
 }
-
-// helpTemplate shows examples first: they are what most readers came for.
-const helpTemplate = `{{.Short}}.
-{{with .Example}}
-Examples:
-{{.}}
-{{end}}{{with .Long}}
-{{trimTrailingWhitespaces .}}
-{{end}}
-{{.UsageString}}`
-
-// usageTemplate is cobra's without the examples, wrapped, and with the exit codes.
-const usageTemplate = `Usage:
-  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} [command]
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
-
-` + exitCodeHelp + `
-`
 
 func newVersion(streams Streams) *cobra.Command {
 	return &cobra.Command{
@@ -129,10 +116,30 @@ func newVersion(streams Streams) *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(streams.Out, "ecr-mirror-sync %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(streams.Out, versionLine())
 			return err
 		},
 	}
+}
+
+func versionLine() string {
+	return fmt.Sprintf("ecr-mirror-sync %s (commit %s, %s, %s/%s)", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// wrongFlag says of a flag that is not there which one may be meant, and of a duration what
+// one looks like.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near, found := nearest.Word(unknown.GetSpecifiedName(), names); found {
+			return usageErrorf("%w; did you mean --%s?", err, near)
+		}
+	}
+	if strings.Contains(err.Error(), "missing unit in duration") {
+		return usageErrorf("%w: expected a number with a unit, such as 30s, 5m or 2h", err)
+	}
+	return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 }
 
 // knownCommand refuses what is no subcommand, and says which one may be meant.

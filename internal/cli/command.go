@@ -26,6 +26,7 @@ type command struct {
 	progress display
 	shard    shard.Shard // the whole, unless a subset says otherwise
 	page     pageFlags   // where the run is shown as a page
+	home     string      // the Region that is searched where nobody names one
 	empty    string      // said where there is nothing to do; "" blames resource tags
 
 	// What a daemon wants to know of its runs; nil where nobody does.

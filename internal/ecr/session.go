@@ -8,6 +8,7 @@ package ecr
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -108,6 +109,9 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer)...)),
 		roles.options,
 	)
+	if missing, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+		return nil, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
