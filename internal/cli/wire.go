@@ -189,10 +189,11 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	if w.opts.named && !w.opts.upstream.file {
 		machine = append(machine, auth.DefaultFiles())
 	}
+	from := clouds{w.opts.settings(w.opts.certDir), w.opts.log}
 	if w.opts.named {
-		machine = append(machine, identities(w.opts.log)...)
+		machine = append(machine, from.machine()...)
 	}
-	said, err := credentials(w.opts.file, machine, w.opts.log)
+	said, err := credentials(w.opts.file, machine, from)
 	return append(slices.Clone(w.opts.upstream.given), said), err
 }
 
@@ -203,8 +204,9 @@ func (w *wiring) destination() (auth.Provider, error) {
 	if w.opts.files {
 		machine = append(machine, auth.DefaultFiles())
 	}
-	machine = append(machine, identities(w.opts.log)...)
-	said, err := credentials(w.opts.file, machine, w.opts.log)
+	from := clouds{w.opts.settings(""), w.opts.log}
+	machine = append(machine, from.machine()...)
+	said, err := credentials(w.opts.file, machine, from)
 	if len(w.opts.writing) == 0 {
 		return said, err
 	}
