@@ -347,6 +347,7 @@ func (w *wiring) describe(ctx context.Context, m *discover.Mirror, region string
 	m.Origin.Region = at.Region
 	tags, err := w.registries.Mutability(ctx, m.Target)
 	if errors.Is(err, registry.ErrNotFound) {
+		m.Missing = true
 		return nil // the plan will say so, with the row it belongs to
 	}
 	if err != nil {

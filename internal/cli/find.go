@@ -211,7 +211,8 @@ func (d declared) describe(ctx context.Context, found []discover.Finding) {
 				err = d.wiring.describe(ctx, &first, d.region)
 			}
 			for _, i := range same {
-				found[i].Mirror.Tags, found[i].Mirror.Origin.Region = first.Tags, first.Origin.Region
+				m := &found[i].Mirror
+				m.Tags, m.Missing, m.Origin.Region = first.Tags, first.Missing, first.Origin.Region
 				found[i].Err = err
 			}
 			return nil

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
@@ -66,12 +67,17 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 	}
 	listings := make([]report.Listed, 0, len(lines))
 	for _, l := range lines {
+		creation := ""
+		if l.Creates {
+			creation = plan.Creation(l.Mirror.Repository.Create)
+		}
 		listings = append(listings, report.Listed{
 			Mirror:      l.Mirror.Name,
 			Source:      ref.Reference{Repository: l.Mirror.Upstream, Tag: l.Tag},
 			Destination: ref.Reference{Repository: l.Mirror.Target, Tag: l.Tag},
 			Term:        l.Term,
 			Left:        l.Left,
+			Creation:    creation,
 			Platforms:   l.Mirror.Platforms,
 			Origin:      l.Mirror.Origin,
 			Err:         l.Err,
