@@ -169,6 +169,7 @@ func settingsOf(file *config.Config, run *runFlags, certDir string) func(host st
 			Key:           said.TLS.Key,
 			CertDir:       said.TLS.CertDir,
 			CertFolders:   folders,
+			TokenService:  said.TokenService,
 			SmallRequests: limits.Requests,
 			BlobStreams:   limits.BlobStreams,
 		}

@@ -55,9 +55,12 @@ type Registry struct {
 	Credentials *Credentials            `yaml:"credentials" aka:"auth" doc:"Who asks. Nobody but this host gets them. For a bucket, username is the access key's id and password its secret." default:"what the environment offers, such as AWS roles"`
 	Paths       map[string]RegistryPath `yaml:"paths" is:"pathPrefix" doc:"What differs for the repositories below a path, such as team/app. The longest path holds."`
 	TLS         TLS                     `yaml:"tls" doc:"How the connection is secured."`
-	Limits      Limits                  `yaml:"limits" doc:"How much is asked of the registry at once."`
-	S3          Bucket                  `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
-	ECR         *ECR                    `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
+
+	TokenService string `yaml:"tokenService" aka:"realm,authHost" is:"host" doc:"The host that exchanges the credentials for tokens, where that is one of another domain: it gets them as well. HOST or HOST:PORT." default:"hosts of the registry's own domain, such as auth.docker.io for docker.io"`
+
+	Limits Limits `yaml:"limits" doc:"How much is asked of the registry at once."`
+	S3     Bucket `yaml:"s3" doc:"How a bucket is reached and written to; for keys of the form s3://BUCKET and r2://ACCOUNT/BUCKET. docs/s3.md tells the whole."`
+	ECR    *ECR   `yaml:"ecr" doc:"The host is a registry of ECR: which one, where its name does not say, and with which role it is spoken to. Without it public.ecr.aws is read anonymously. docs/ecr.md tells the whole."`
 }
 
 // RegistryPath is what a part of a registry has of its own.

@@ -13,6 +13,8 @@ type Settings struct {
 	// the host is used where CA, Cert and CertDir name nothing.
 	CertFolders []string
 
+	TokenService string // HOST or HOST:PORT that gets the credential besides the registry's own site; "" for none
+
 	SmallRequests int // requests without a blob at once; 0 leaves it to the transport
 	BlobStreams   int // blobs read at once, and blobs written at once; 0 leaves it to the transport
 }

@@ -87,13 +87,16 @@ type connections struct {
 	address  string
 	security func(host string) registry.Security
 
+	tokenService string // that the operator named, HOST or HOST:PORT; "" for none
+
 	home    *http.Transport // to the registry itself
 	strict  *http.Transport // to others
 	lenient *http.Transport // to others that may be insecure themselves
 }
 
 func newConnections(name, address string, opts Options) (*connections, error) {
-	config, err := certs.Config(name, opts.Settings(name))
+	settings := opts.Settings(name)
+	config, err := certs.Config(name, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +110,12 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 		name:     name,
 		address:  address,
 		security: opts.security,
-		home:     newTransport(config, opts, guard),
-		strict:   newTransport(others, opts, guard),
-		lenient:  newTransport(unverified, opts, guard),
+
+		tokenService: settings.TokenService,
+
+		home:    newTransport(config, opts, guard),
+		strict:  newTransport(others, opts, guard),
+		lenient: newTransport(unverified, opts, guard),
 	}, nil
 }
 
@@ -137,6 +143,9 @@ func newTransport(config *tls.Config, opts Options, guard *egress.Guard) *http.T
 // RoundTrip sends a request over the connections that its host may have. That one host
 // may speak plain HTTP does not let it name another that sees a credential in the clear.
 func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := c.checkRealm(req); err != nil {
+		return nil, err
+	}
 	if req.URL.Scheme != "https" && carriesCredential(req) && !c.mayBePlain(req.URL) {
 		return nil, fmt.Errorf("a credential would go to %s in plain text, which is for hosts that are named for it, with plainHTTP or --insecure-registry: %w",
 			redact.Line(req.URL.Host, redact.MaxLine), registry.ErrPermanent)
