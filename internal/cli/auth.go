@@ -41,6 +41,7 @@ func newAuthCheck(streams Streams, code *int) *cobra.Command {
 		Short: "Ask registries whether they take the credentials that a run would show them",
 		Long: `Each registry is asked once, with the credential that a run would use, and nothing is
 read or written: that a registry takes a credential does not say what it may be used for.
+Of a bucket or a directory of layouts a list of tags is read, which need not be there yet.
 The credential itself is never shown, only where it comes from.
 
 Without HOST these are the registries of --config, each on the side that its mirrors use
@@ -136,6 +137,7 @@ func plainHost(host string) (string, error) {
 type door struct {
 	host string
 	path string // of the repositories that have a credential of their own; "" for the host's
+	list string // for what is no registry, the repository whose tags are listed
 	side registry.Side
 	err  error // why there is no host to ask
 }
@@ -211,19 +213,25 @@ func (w *wiring) paths(host string, said config.Registry, mirrored []door) []doo
 // mirrored are the registries of the file's mirrors.
 func (c *command) mirrored() []door {
 	var doors []door
-	add := func(host string, side registry.Side) {
-		if host != "" && (ref.Repository{Host: host}).Scheme() == "" {
-			doors = append(doors, door{host: host, side: side})
+	add := func(repo ref.Repository, side registry.Side) {
+		if repo.Host == "" {
+			return
 		}
+		if repo.Scheme() == "" {
+			repo.Path = "" // it is the registry that is asked
+		}
+		doors = append(doors, door{host: repo.Host, list: repo.Path, side: side})
 	}
 	for _, m := range c.settled.file.Mirrors() {
-		add(m.Upstream.Host, registry.SideSource)
-		add(m.Target.Host, registry.SideTarget)
+		add(m.Upstream, registry.SideSource)
+		add(m.Target, registry.SideTarget)
 	}
 	for _, m := range c.settled.file.File.Mirrors {
-		add(m.From.Registry, registry.SideSource)
+		if from := (ref.Repository{Host: m.From.Registry}); from.Scheme() == "" {
+			add(from, registry.SideSource)
+		}
 		for _, to := range m.To {
-			add(to.Registry, registry.SideTarget)
+			add(ref.Repository{Host: to.Registry, Path: cmp.Or(to.Prefix, "any")}, registry.SideTarget)
 		}
 	}
 	return doors
@@ -256,6 +264,10 @@ func (w *wiring) knock(ctx context.Context, doors []door) []report.Access {
 	g.SetLimit(knocksAtOnce)
 	for i, d := range doors {
 		g.Go(func() error {
+			if _, ok := w.elsewhere[(ref.Repository{Host: d.host}).Scheme()]; ok {
+				answers[i] = w.look(ctx, d)
+				return nil
+			}
 			answers[i] = w.ask(ctx, d)
 			return nil
 		})
@@ -299,6 +311,53 @@ func (w *wiring) ask(ctx context.Context, d door) report.Access {
 	asks, err := from.client.Ping(ctx, d.host, d.path)
 	a.Result, a.Reason = judged(d, !cred.Anonymous(), asks || cred.Unasked, err)
 	return a
+}
+
+// look finds out whether a place that is no registry can be read, as who a run is there.
+func (w *wiring) look(ctx context.Context, d door) report.Access {
+	a := report.Access{Host: d.host, Side: "upstream"}
+	if d.side == registry.SideTarget {
+		a.Side = "destination"
+	}
+	repo := ref.Repository{Host: d.host, Path: cmp.Or(d.list, "any")}
+	if !repo.Local() {
+		var err error
+		if a.Source, err = w.bucketKeys(ctx, d.host); err != nil {
+			a.Result, a.Reason = report.AccessMissing, "no credential could be had: "+oneLine(err)
+			return a
+		}
+	}
+	var err error
+	for _, e := range w.elsewhere[repo.Scheme()].Tags(ctx, repo) {
+		err = e
+		break // one is enough to know
+	}
+	switch {
+	case err == nil || d.side == registry.SideTarget && errors.Is(err, registry.ErrNotFound):
+		a.Result = report.AccessOK
+		if repo.Local() {
+			a.Result = report.AccessAnonymous
+		}
+	case errors.Is(err, registry.ErrDenied), errors.Is(err, registry.ErrForbidden):
+		a.Result, a.Reason = report.AccessRefused, "it does not let the credential read; see what it may do there: "+oneLine(err)
+	default:
+		a.Result, a.Reason = report.AccessUnreachable, oneLine(err)
+	}
+	return a
+}
+
+// bucketKeys says where the keys for a bucket come from.
+func (w *wiring) bucketKeys(ctx context.Context, host string) (string, error) {
+	said := w.opts.file.File.Registries[host]
+	switch {
+	case said.S3.Role != "":
+		return said.S3.Role, nil
+	case said.Credentials != nil:
+		return "registries." + host + ".credentials", nil
+	case said.S3.Profile != "":
+		return "the AWS profile " + said.S3.Profile, nil
+	}
+	return w.session.Who(ctx)
 }
 
 // judged is what an answer means to a run, and what to do about it. Asks is whether the
