@@ -29,6 +29,7 @@ rules that need their list of tags, such as 1.27.+ .`,
 	source.register(cmd.Flags())
 	subset.register(cmd.Flags())
 	explain := cmd.Flags().Bool("explain", false, "list also the tags that were considered and left out, with the reason")
+	hide(cmd.Flags(), "dry-run", "batch") // it copies nothing
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		*code, err = list(cmd, streams, &run, &source, &subset, *explain)
 		return err

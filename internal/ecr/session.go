@@ -8,6 +8,7 @@ package ecr
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -124,6 +125,9 @@ func load(ctx context.Context, opts Options, profile string) (aws.Config, error)
 		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer)...)),
 		roles.options,
 	)
+	if missing, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+		return nil, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
+	}
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
 	}
