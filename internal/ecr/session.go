@@ -126,7 +126,7 @@ func load(ctx context.Context, opts Options, profile string) (aws.Config, error)
 		roles.options,
 	)
 	if missing, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return nil, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
+		return aws.Config{}, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
 	}
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
