@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
@@ -40,10 +41,12 @@ func newAuthCheck(streams Streams, code *int) *cobra.Command {
 		Short: "Ask registries whether they take the credentials that a run would show them",
 		Long: `Each registry is asked once, with the credential that a run would use, and nothing is
 read or written: that a registry takes a credential does not say what it may be used for.
+Of a bucket or a directory of layouts a list of tags is read, which need not be there yet.
 The credential itself is never shown, only where it comes from.
 
-Without HOST these are the registries of --config, each on the side that its mirrors use,
-and, where resource tags are searched for, the account's ECR registry. A HOST that no
+Without HOST these are the registries of --config, each on the side that its mirrors use
+and once more for each path that has credentials of its own, and, where resource tags are
+searched for, the ECR registry of each scope in each of its Regions, with its role. A HOST that no
 mirror names is asked as a destination if it is a private ECR registry, else as an
 upstream; without --config its credentials are looked up as copy does.
 
@@ -133,9 +136,14 @@ func plainHost(host string) (string, error) {
 // door is a registry as one side of a run.
 type door struct {
 	host string
+	path string // of the repositories that have a credential of their own; "" for the host's
+	list string // for what is no registry, the repository whose tags are listed
 	side registry.Side
 	err  error // why there is no host to ask
 }
+
+// name is how the report calls it.
+func (d door) name() string { return strings.TrimSuffix(d.host+"/"+d.path, "/") }
 
 // doors are the registries to ask: those named, or else those of the run.
 func (c *command) doors(ctx context.Context, w *wiring, named []string) ([]door, error) {
@@ -147,43 +155,83 @@ func (c *command) doors(ctx context.Context, w *wiring, named []string) ([]door,
 				return nil, err
 			}
 			doors = append(doors, w.sides(host, ours)...)
+			doors = append(doors, w.paths(host, c.settled.file.File.Registries[host], ours)...)
 		}
 		return doors, nil
 	}
-	doors := ours
+	doors := c.searchedDoors(ctx, w) // first: a registry is spoken to by the scope that searches it
+	doors = append(doors, ours...)
 	for host, said := range c.settled.file.File.Registries {
 		if said.Credentials != nil || said.ECR != nil {
 			doors = append(doors, w.sides(host, ours)...)
 		}
+		doors = append(doors, w.paths(host, said, ours)...)
 	}
-	if len(c.scopes()) > 0 {
-		region := w.session.Region()
-		if len(c.run.regions) > 0 {
-			region = c.run.regions[0]
+	slices.SortStableFunc(doors, func(a, b door) int {
+		return cmp.Or(cmp.Compare(b.side, a.side), cmp.Compare(a.host, b.host), cmp.Compare(a.path, b.path))
+	})
+	return slices.CompactFunc(doors, func(a, b door) bool { return a.name() == b.name() && a.side == b.side }), nil
+}
+
+// searchedDoors are ECR's registries in which resource tags are searched for: of each scope, in
+// each of its Regions. They are asked of ECR as the scope's role, as a run does.
+func (c *command) searchedDoors(ctx context.Context, w *wiring) []door {
+	scopes := c.scopes()
+	for _, s := range scopes {
+		w.search(c, s) // which claims the registries of the scope
+	}
+	var doors []door
+	for _, s := range scopes {
+		session, regions := w.scoped(s), s.Regions
+		if len(regions) == 0 {
+			regions = []string{w.session.Region()}
 		}
-		host, err := w.registries.Host(ctx, region)
-		doors = append(doors, door{host: cmp.Or(host, "ECR of "+region), side: registry.SideTarget, err: err})
+		for _, region := range regions {
+			host, err := w.registries.HostThrough(ctx, session, region)
+			place := "ECR of " + region
+			if s.Role != "" {
+				place += " as " + s.Role
+			}
+			doors = append(doors, door{host: cmp.Or(host, place), side: registry.SideTarget, err: err})
+		}
 	}
-	slices.SortFunc(doors, func(a, b door) int { return cmp.Or(cmp.Compare(b.side, a.side), cmp.Compare(a.host, b.host)) })
-	return slices.CompactFunc(doors, func(a, b door) bool { return a.host == b.host && a.side == b.side }), nil
+	return doors
+}
+
+// paths are the parts of a registry that have credentials of their own, on its sides.
+func (w *wiring) paths(host string, said config.Registry, mirrored []door) []door {
+	var doors []door
+	for path := range said.Paths {
+		for _, d := range w.sides(host, mirrored) {
+			d.path = path
+			doors = append(doors, d)
+		}
+	}
+	return doors
 }
 
 // mirrored are the registries of the file's mirrors.
 func (c *command) mirrored() []door {
 	var doors []door
-	add := func(host string, side registry.Side) {
-		if host != "" && (ref.Repository{Host: host}).Scheme() == "" {
-			doors = append(doors, door{host: host, side: side})
+	add := func(repo ref.Repository, side registry.Side) {
+		if repo.Host == "" {
+			return
 		}
+		if repo.Scheme() == "" {
+			repo.Path = "" // it is the registry that is asked
+		}
+		doors = append(doors, door{host: repo.Host, list: repo.Path, side: side})
 	}
 	for _, m := range c.settled.file.Mirrors() {
-		add(m.Upstream.Host, registry.SideSource)
-		add(m.Target.Host, registry.SideTarget)
+		add(m.Upstream, registry.SideSource)
+		add(m.Target, registry.SideTarget)
 	}
 	for _, m := range c.settled.file.File.Mirrors {
-		add(m.From.Registry, registry.SideSource)
+		if from := (ref.Repository{Host: m.From.Registry}); from.Scheme() == "" {
+			add(from, registry.SideSource)
+		}
 		for _, to := range m.To {
-			add(to.Registry, registry.SideTarget)
+			add(ref.Repository{Host: to.Registry, Path: cmp.Or(to.Prefix, "any")}, registry.SideTarget)
 		}
 	}
 	return doors
@@ -216,6 +264,10 @@ func (w *wiring) knock(ctx context.Context, doors []door) []report.Access {
 	g.SetLimit(knocksAtOnce)
 	for i, d := range doors {
 		g.Go(func() error {
+			if _, ok := w.elsewhere[(ref.Repository{Host: d.host}).Scheme()]; ok {
+				answers[i] = w.look(ctx, d)
+				return nil
+			}
 			answers[i] = w.ask(ctx, d)
 			return nil
 		})
@@ -232,20 +284,21 @@ type asked struct {
 
 // ask asks one registry.
 func (w *wiring) ask(ctx context.Context, d door) report.Access {
-	from, a := w.upstreams, report.Access{Host: d.host, Side: "upstream"}
+	from, a := w.upstreams, report.Access{Host: d.name(), Side: "upstream"}
 	if d.side == registry.SideTarget {
 		from, a.Side = w.destinations, "destination"
 	}
 	if d.err == nil {
 		d.err = w.know(ctx, d.host, w.session.Region())
 	}
+	who := auth.At(from.who, d.host, d.path)
 	var origin auth.Origin
 	var cred auth.Credential
 	if d.err == nil {
-		origin, d.err = auth.Describe(ctx, from.who, d.host)
+		origin, d.err = auth.Describe(ctx, who, d.host)
 	}
 	if d.err == nil {
-		cred, d.err = from.who.Credential(ctx, d.host)
+		cred, d.err = who.Credential(ctx, d.host)
 	}
 	if d.err != nil {
 		a.Result, a.Reason = report.AccessMissing, "no credential could be had: "+oneLine(d.err)
@@ -255,9 +308,56 @@ func (w *wiring) ask(ctx context.Context, d door) report.Access {
 	if !origin.Expires.IsZero() {
 		a.Expires = &origin.Expires
 	}
-	asks, err := from.client.Ping(ctx, d.host)
+	asks, err := from.client.Ping(ctx, d.host, d.path)
 	a.Result, a.Reason = judged(d, !cred.Anonymous(), asks || cred.Unasked, err)
 	return a
+}
+
+// look finds out whether a place that is no registry can be read, as who a run is there.
+func (w *wiring) look(ctx context.Context, d door) report.Access {
+	a := report.Access{Host: d.host, Side: "upstream"}
+	if d.side == registry.SideTarget {
+		a.Side = "destination"
+	}
+	repo := ref.Repository{Host: d.host, Path: cmp.Or(d.list, "any")}
+	if !repo.Local() {
+		var err error
+		if a.Source, err = w.bucketKeys(ctx, d.host); err != nil {
+			a.Result, a.Reason = report.AccessMissing, "no credential could be had: "+oneLine(err)
+			return a
+		}
+	}
+	var err error
+	for _, e := range w.elsewhere[repo.Scheme()].Tags(ctx, repo) {
+		err = e
+		break // one is enough to know
+	}
+	switch {
+	case err == nil || d.side == registry.SideTarget && errors.Is(err, registry.ErrNotFound):
+		a.Result = report.AccessOK
+		if repo.Local() {
+			a.Result = report.AccessAnonymous
+		}
+	case errors.Is(err, registry.ErrDenied), errors.Is(err, registry.ErrForbidden):
+		a.Result, a.Reason = report.AccessRefused, "it does not let the credential read; see what it may do there: "+oneLine(err)
+	default:
+		a.Result, a.Reason = report.AccessUnreachable, oneLine(err)
+	}
+	return a
+}
+
+// bucketKeys says where the keys for a bucket come from.
+func (w *wiring) bucketKeys(ctx context.Context, host string) (string, error) {
+	said := w.opts.file.File.Registries[host]
+	switch {
+	case said.S3.Role != "":
+		return said.S3.Role, nil
+	case said.Credentials != nil:
+		return "registries." + host + ".credentials", nil
+	case said.S3.Profile != "":
+		return "the AWS profile " + said.S3.Profile, nil
+	}
+	return w.session.Who(ctx)
 }
 
 // judged is what an answer means to a run, and what to do about it. Asks is whether the

@@ -300,10 +300,14 @@ func (p listingECR) Repositories(ctx context.Context, host string) iter.Seq2[str
 	return p.registries.Repositories(ctx, host)
 }
 
+// scoped returns the session that searches a scope.
+func (w *wiring) scoped(s config.Scope) *ecr.Session {
+	return w.session.As(ecr.Role{ARN: s.Role, ExternalID: s.ExternalID, SessionName: s.SessionName}, s.Account)
+}
+
 // search returns what looks for resource tags in one scope.
 func (w *wiring) search(c *command, s config.Scope) *ecr.Finder {
-	role := ecr.Role{ARN: s.Role, ExternalID: s.ExternalID, SessionName: s.SessionName}
-	return ecr.NewFinder(w.session.As(role, s.Account), w.registries, ecr.FinderOptions{
+	return ecr.NewFinder(w.scoped(s), w.registries, ecr.FinderOptions{
 		Keys:     s.Keys(),
 		Regions:  s.Regions,
 		Prefixes: s.Prefixes,

@@ -33,15 +33,15 @@ func described(ctx context.Context, t *token, what string) (auth.Origin, error) 
 	if err != nil {
 		return auth.Origin{}, err
 	}
-	who, err := t.session.who(ctx)
+	who, err := t.session.Who(ctx)
 	if err != nil {
 		return auth.Origin{}, err
 	}
 	return auth.Origin{Source: what + " by " + who, Expires: held.expires}, nil
 }
 
-// who says where the AWS credentials of the session come from.
-func (s *Session) who(ctx context.Context) (string, error) {
+// Who says where the AWS credentials of the session come from. It fetches them.
+func (s *Session) Who(ctx context.Context) (string, error) {
 	if s.opts.Role.ARN != "" {
 		return s.opts.Role.ARN, nil
 	}

@@ -215,7 +215,12 @@ func (r *Registries) Refused(host string, c auth.Credential) {
 // Host asks ECR for the registry host of the first session's account in a Region, and
 // learns it.
 func (r *Registries) Host(ctx context.Context, region string) (string, error) {
-	held, err := r.token(r.session, region).get(ctx)
+	return r.HostThrough(ctx, r.session, region)
+}
+
+// HostThrough is Host for the account of another session.
+func (r *Registries) HostThrough(ctx context.Context, session *Session, region string) (string, error) {
+	held, err := r.token(session, region).get(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -223,20 +228,20 @@ func (r *Registries) Host(ctx context.Context, region string) (string, error) {
 		return "", errors.New("ecr:GetAuthorizationToken: the answer names no registry")
 	}
 	if _, obvious := ParseHost(held.host); !obvious {
-		r.Learn(held.host, Location{Account: r.account(ctx, region), Region: region}, r.session)
+		r.Learn(held.host, Location{Account: session.whose(ctx, region), Region: region}, session)
 	}
 	return held.host, nil
 }
 
-// account is the account whose registry is meant, "" where STS does not say: calls that
+// whose is the account whose registry is meant, "" where STS does not say: calls that
 // name no account mean the caller's own.
-func (r *Registries) account(ctx context.Context, region string) string {
-	if id := r.session.opts.RegistryID; id != "" {
+func (s *Session) whose(ctx context.Context, region string) string {
+	if id := s.opts.RegistryID; id != "" {
 		return id
 	}
-	own, err := r.session.callerAccount(ctx, region)
+	own, err := s.callerAccount(ctx, region)
 	if err != nil {
-		r.session.log.Debug("the caller's account is not known", zap.Error(err))
+		s.log.Debug("the caller's account is not known", zap.Error(err))
 	}
 	return own
 }

@@ -91,7 +91,7 @@ type retryRow struct {
 
 var retryRows = []retryRow{
 	{"ping", []faultreg.Kind{faultreg.Ping}, true, func(b *bench, ctx context.Context) error {
-		_, err := b.client.Ping(ctx, b.up.Host)
+		_, err := b.client.Ping(ctx, b.up.Host, "")
 		return err
 	}},
 	{"token", []faultreg.Kind{faultreg.Token}, true, (*bench).copies},

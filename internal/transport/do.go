@@ -232,7 +232,7 @@ func (c call) reader() io.Reader {
 
 // apiPath is where a call without a URL of its own goes.
 func (c call) apiPath() string {
-	if c.repo.Path == "" {
+	if c.repo.Path == "" || c.base {
 		return "/v2/" + c.path
 	}
 	return "/v2/" + c.repo.Path + "/" + c.path

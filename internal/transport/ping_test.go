@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestPing(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				tokens := w.serve(realm, issue())
 				j := w.serve(host, test.answer)
-				asks, err := w.client(transport.Options{Credentials: auth.Static{host: test.cred}}).Ping(t.Context(), host)
+				asks, err := w.client(transport.Options{Credentials: auth.Static{host: test.cred}}).Ping(t.Context(), host, "")
 				if test.kind != nil {
 					wantKind(t, err, test.kind)
 				} else if err != nil {
@@ -53,6 +54,39 @@ func TestPing(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// A part of a registry is asked for as whom it is given, also where the host was asked before,
+// and at the API's base, too.
+func TestPingOfAPath(t *testing.T) {
+	by := auth.ByHost{Hosts: map[string]auth.Provider{
+		host:           auth.Static{host: someone},
+		host + "/team": auth.Static{host: {Username: "team", Password: "pw"}},
+	}, Rest: auth.Anonymous{}}
+	for _, kind := range []string{"basic", "bearer"} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.serve(realm, func(rw http.ResponseWriter, r *http.Request) {
+				user, _, _ := r.BasicAuth()
+				fmt.Fprintf(rw, `{"token":%q}`, user)
+			})
+			challenge, want := `Basic realm="x"`, basic(someone)
+			if kind == "bearer" {
+				challenge, want = strings.Replace(bearer(""), `,scope=""`, "", 1), "Bearer "+someone.Username
+			}
+			j := w.serve(host, guarded(challenge, only(want), func(http.ResponseWriter, *http.Request) {}))
+			c := w.client(transport.Options{Credentials: by})
+			if _, err := c.Ping(t.Context(), host, ""); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+			_, err := c.Ping(t.Context(), host, "team")
+			wantKind(t, err, registry.ErrDenied)
+			for _, what := range j.whats() {
+				if what != "GET /v2/" {
+					t.Errorf("%s: %s", kind, what)
+				}
+			}
 		})
 	}
 }

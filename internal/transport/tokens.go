@@ -39,7 +39,18 @@ type tokens struct {
 	renewals int             // credentials refused since the host last accepted one
 }
 
-type bearerKey struct{ address, scopes string }
+// bearerKey is what a token is good for.
+type bearerKey struct{ address, scopes, path string }
+
+// keyOf returns the key of the token that ctx's request needs. One that allows nothing says of
+// no repository whose it is; it belongs to the path that the request is about.
+func keyOf(ctx context.Context, address, scopes string) bearerKey {
+	key := bearerKey{address: address, scopes: scopes}
+	if scopes == "" {
+		key.path = attemptOf(ctx).path
+	}
+	return key
+}
 
 func newTokens(host, address string, provider auth.Provider, patience time.Duration) *tokens {
 	return &tokens{
@@ -140,7 +151,7 @@ func (t *tokens) GetToken(ctx context.Context, address string, scheme orasauth.S
 	if scheme == orasauth.SchemeBasic {
 		return t.basic(ctx, address)
 	}
-	token := t.bearer(address, scopes)
+	token := t.bearer(keyOf(ctx, address, scopes))
 	if token == "" {
 		return "", errNoToken
 	}
@@ -166,10 +177,10 @@ func (t *tokens) Set(ctx context.Context, address string, scheme orasauth.Scheme
 	return token, nil
 }
 
-func (t *tokens) bearer(address, scopes string) string {
+func (t *tokens) bearer(key bearerKey) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.bearers[bearerKey{address, scopes}]
+	return t.bearers[key]
 }
 
 // basic returns the password that the provider has now, in the form it is sent in.
@@ -188,7 +199,7 @@ func (t *tokens) basic(ctx context.Context, address string) (string, error) {
 // another request has fetched meanwhile, or a new one.
 func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func(context.Context) (string, error)) (string, error) {
 	used := attemptOf(ctx)
-	if token := t.bearer(address, scopes); token != "" && token != used.bearer {
+	if token := t.bearer(keyOf(ctx, address, scopes)); token != "" && token != used.bearer {
 		used.bearer = token
 		return token, nil
 	}
@@ -196,7 +207,7 @@ func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func
 		token string
 		with  auth.Credential
 	}
-	flight := t.flights.DoChan(address+" "+scopes, func() (any, error) {
+	flight := t.flights.DoChan(strings.Join([]string{address, scopes, keyOf(ctx, address, scopes).path}, " "), func() (any, error) {
 		ctx, with := withAttempt(context.WithValue(context.WithoutCancel(ctx), tokenRequestKey{}, true), used.path)
 		ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errNoAnswer)
 		defer cancel()
@@ -222,8 +233,8 @@ func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func
 func (t *tokens) keep(ctx context.Context, address, scopes, token string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.bearers[bearerKey{address, scopes}] = token
-	t.bearers[bearerKey{address, strings.Join(orasauth.GetAllScopesForHost(ctx, address), " ")}] = token
+	t.bearers[keyOf(ctx, address, scopes)] = token
+	t.bearers[keyOf(ctx, address, strings.Join(orasauth.GetAllScopesForHost(ctx, address), " "))] = token
 }
 
 // who answers for the repository that a request is about.
