@@ -82,7 +82,7 @@ func TestDirectImports(t *testing.T) {
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
-		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
+		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkhttp"}},
 		{"layout", []string{"ref", "registry"}},
 		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
 		{"notify", []string{"report", "report/human", "status", "registry/egress"}},
@@ -136,7 +136,7 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 // and its types.
 func TestWhoKnowsTheSDKs(t *testing.T) {
 	sdks := map[string][]string{
-		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/bucket", "internal/s3store"},
+		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/bucket", "internal/s3store", "internal/sdkhttp"},
 		"github.com/aws/smithy-go":             {"internal/ecr", "internal/bucket", "internal/s3store"},
 		"github.com/Azure/azure-sdk-for-go":    {"internal/auth/azure"},
 		"golang.org/x/oauth2":                  {"internal/auth/google"},
@@ -156,7 +156,7 @@ func TestWhoKnowsTheSDKs(t *testing.T) {
 			}
 		}
 	}
-	for _, pkg := range []string{"internal/ecr", "internal/bucket", "internal/s3store", "internal/auth/azure", "internal/auth/google"} {
+	for _, pkg := range []string{"internal/ecr", "internal/bucket", "internal/s3store", "internal/sdkhttp", "internal/auth/azure", "internal/auth/google"} {
 		if !knows[pkg] {
 			t.Errorf("%s imports no SDK: this test looks in the wrong place", pkg)
 		}

@@ -77,7 +77,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil)}
+	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil), close: []func() error{session.Close}}
 	if err := w.nameRegistries(); err != nil {
 		return nil, err
 	}

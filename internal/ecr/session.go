@@ -16,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
@@ -27,7 +26,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkbody"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkhttp"
 )
 
 // DefaultRegion is used where neither the command line nor the AWS configuration names
@@ -59,6 +58,8 @@ type Session struct {
 	base   aws.Config
 	api    string // where ECR's API is, "" for where base says
 	log    *zap.Logger
+
+	connections *sdkhttp.Client // of this and of all that As returns; nil with those
 
 	asking        singleflight.Group // for account
 	askingAliases singleflight.Group
@@ -93,7 +94,8 @@ type regional struct {
 }
 
 // Open reads the AWS configuration. It contacts AWS only where the configuration
-// itself says so; credentials are fetched when a call first needs them.
+// itself says so; credentials are fetched when a call first needs them. Close ends the
+// session.
 func Open(ctx context.Context, opts Options) (*Session, error) {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
@@ -103,7 +105,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		// Said here and not afterwards, since the clients that fetch credentials are
 		// made while the configuration is loaded, and web identities need a Region.
 		config.WithDefaultRegion(DefaultRegion),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
+		config.WithHTTPClient(sdkhttp.WhileLoading().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
 		config.WithLogger(sdkLog{opts.Log}),
 		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer)...)),
 		roles.options,
@@ -114,12 +116,18 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	// Set afterwards, so that the credential chain keeps the SDK's own short patience:
 	// it ends with a metadata service that most machines do not have.
 	base.Retryer = retryer(base.RetryMode, opts)
-	// Wrapped afterwards, too: while it loads, the SDK wants to add AWS_CA_BUNDLE to the
+	// Replaced afterwards, too: while it loads, the SDK wants to add AWS_CA_BUNDLE to the
 	// client it knows.
-	base.HTTPClient = sdkbody.Plain(base.HTTPClient)
+	connections, err := sdkhttp.New(base.HTTPClient, nil)
+	if err != nil {
+		return nil, fmt.Errorf("AWS configuration: %w", err)
+	}
+	base.HTTPClient = connections
 	roles.client = sts.NewFromConfig(base)
 	base.Credentials = explained(base.Credentials, configuredRole(base), opts.Log)
-	return newSession(base, opts), nil
+	s := newSession(base, opts)
+	s.connections = connections
+	return s, nil
 }
 
 // newSession returns a session that has the credentials of origin, or of the role of opts.
@@ -131,6 +139,16 @@ func newSession(origin aws.Config, opts Options) *Session {
 	s := &Session{opts: opts, origin: origin, base: base, log: opts.Log, regions: map[string]*regional{}}
 	s.others = map[scope]*Session{{opts.Role, opts.RegistryID, ""}: s}
 	return s
+}
+
+// Close closes the connections to AWS that nothing uses, those of sessions that As has
+// returned and of clients that were made of Config among them. What is under way ends as it
+// would, and leaves none behind. Sessions that As has returned are not closed by themselves.
+func (s *Session) Close() error {
+	if s.connections != nil {
+		s.connections.Close()
+	}
+	return nil
 }
 
 // As returns a session that was opened as s was, with role and registryID in the place of
