@@ -13,6 +13,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/tracing"
 )
 
 // command is one invocation of list, copy or sync: its checked flags, its logger, and
@@ -27,6 +28,8 @@ type command struct {
 	shard    shard.Shard // the whole, unless a subset says otherwise
 	page     pageFlags   // where the run is shown as a page
 	empty    string      // said where there is nothing to do; "" blames resource tags
+	name     string      // in traces
+	traces   *tracing.Tracing
 
 	// What a daemon wants to know of its runs; nil where nobody does.
 	beat    func()              // something got done, from many goroutines

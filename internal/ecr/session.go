@@ -45,6 +45,7 @@ type Options struct {
 	RegistryID string      // the account whose registry is meant; "" means the caller's
 	UserAgent  string      // "name" or "name/version", added to the SDK's own
 	Observer   Observer    // nil means none
+	Tracer     Tracer      // nil means none
 	Log        *zap.Logger // nil means no logging
 
 	tuning tuning // for tests
@@ -107,7 +108,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		config.WithDefaultRegion(DefaultRegion),
 		config.WithHTTPClient(sdkhttp.WhileLoading().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
 		config.WithLogger(sdkLog{opts.Log}),
-		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer)...)),
+		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer, opts.Tracer)...)),
 		roles.options,
 	)
 	if err != nil {

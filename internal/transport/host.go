@@ -90,6 +90,8 @@ type connections struct {
 	home    *http.Transport // to the registry itself
 	strict  *http.Transport // to others
 	lenient *http.Transport // to others that may be insecure themselves
+
+	tracer Tracer // nil where nobody follows
 }
 
 func newConnections(name, address string, opts Options) (*connections, error) {
@@ -107,6 +109,7 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 		name:     name,
 		address:  address,
 		security: opts.security,
+		tracer:   opts.Tracer,
 		home:     newTransport(config, opts, guard),
 		strict:   newTransport(others, opts, guard),
 		lenient:  newTransport(unverified, opts, guard),
@@ -137,6 +140,13 @@ func newTransport(config *tls.Config, opts Options, guard *egress.Guard) *http.T
 // RoundTrip sends a request over the connections that its host may have. That one host
 // may speak plain HTTP does not let it name another that sees a credential in the clear.
 func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
+	if c.tracer == nil {
+		return c.roundTrip(req)
+	}
+	return c.followed(req)
+}
+
+func (c *connections) roundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" && carriesCredential(req) && !c.mayBePlain(req.URL) {
 		return nil, fmt.Errorf("a credential would go to %s in plain text, which is for hosts that are named for it, with plainHTTP or --insecure-registry: %w",
 			redact.Line(req.URL.Host, redact.MaxLine), registry.ErrPermanent)
