@@ -195,7 +195,8 @@ func (s *sweep) try(w *world, p point) {
 	w.quiet()
 
 	s.judge(w, p, repo, results)
-	if _, err := w.run(s.t.Context(), patient, []string{"team/app"}, []string{repo}); err != nil {
+	results, err = w.run(s.t.Context(), patient, []string{"team/app"}, []string{repo})
+	if err != nil {
 		s.lost.Add(1)
 		s.t.Errorf("%s: the next run: %v", p, err)
 		return
@@ -203,6 +204,9 @@ func (s *sweep) try(w *world, p point) {
 	if err := w.complete(repo, s.now); err != nil {
 		s.lost.Add(1)
 		s.t.Errorf("%s: after the next run: %v", p, err)
+		for _, r := range results {
+			s.t.Logf("%s was %s: %s", r.Action.To, r.Status, r.Reason)
+		}
 	}
 }
 

@@ -294,11 +294,19 @@ func (w *world) writes() (all []faultreg.Entry) {
 	return all
 }
 
-// quiet forgets rules and requests, once those under way have ended.
+// quiet forgets rules and requests, once those under way have ended. One of those may be
+// about to kill a registry: its run can end as soon as the first connection is cut, and
+// once the next run met a registry that was killed after it had been healed.
 func (w *world) quiet() {
-	for _, side := range []*faultreg.Server{w.up, w.down} {
+	both := []*faultreg.Server{w.up, w.down}
+	for _, side := range both {
 		side.Heal()
+	}
+	for _, side := range both {
 		side.Settle()
+	}
+	for _, side := range both {
+		side.Heal()
 		side.Forget()
 	}
 }
