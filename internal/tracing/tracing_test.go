@@ -158,6 +158,7 @@ func TestRun(t *testing.T) {
 	get(blob, t, traces, "https://cdn.test/b?sig=hunter2")(200, 7, nil)
 	blobEnded(nil)
 	imageEnded(plan.Result{Action: action(plan.Copy), Status: plan.HasFailed, Bytes: 7, Err: errors.New("the tag was refused")})
+	get(ctx, t, traces, "https://quay.io/afterwards")(200, 0, nil)
 	run.End(report.Report{Totals: report.Totals{Images: 2, Failed: 1}}, nil)
 	sent(t, traces)
 
@@ -185,6 +186,7 @@ func TestRun(t *testing.T) {
 		"run > mirror > image > blob: status= code= bytes=7 retries=1 [retry] ",
 		"run > mirror > image > blob > blob_read: status= code= bytes=3 retries= [] error: GET https://cdn.test/b reset\\nby peer",
 		"run > mirror > image > blob > blob_read: status= code=200 bytes=7 retries= [] ",
+		"run > blob_read: status= code=200 bytes=0 retries= [] ",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("spans (-want +got):\n%s", diff)
@@ -192,8 +194,9 @@ func TestRun(t *testing.T) {
 	if _, header := c.Asked(); header.Get("Api-Key") != "secret" {
 		t.Errorf("header %v", header)
 	}
-	web := c.Named("mirror")[0]
-	if image := c.Named("image")[0]; web.End > c.Named("run")[0].End || web.End < image.End || c.Named("mirror")[1].End > image.Begin {
+	requests := c.Named("blob_read")
+	after, web := requests[len(requests)-1], c.Named("mirror")[0]
+	if image := c.Named("image")[0]; web.End < image.End || web.End > after.Begin || c.Named("mirror")[1].End > image.Begin {
 		t.Error("a mirror does not end with its last image")
 	}
 }
