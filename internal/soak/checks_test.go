@@ -256,6 +256,7 @@ func (g *growth) bounded() (early, late usage, err error) {
 	}
 	return early, late, errors.Join(
 		notMore("memory in KiB", early.peakKiB, late.peakKiB, early.peakKiB/4+16<<10),
+		notMore("heap in KiB", early.heapKiB, late.heapKiB, 4<<10),
 		notMore("goroutines", early.goroutines, late.goroutines, 10),
 		notMore("descriptors", early.descriptors, late.descriptors, 10))
 }
@@ -274,7 +275,8 @@ func least(samples []usage) usage {
 	}
 	u := samples[0]
 	for _, s := range samples {
-		u.peakKiB, u.goroutines, u.descriptors = min(u.peakKiB, s.peakKiB), min(u.goroutines, s.goroutines), min(u.descriptors, s.descriptors)
+		u.peakKiB, u.heapKiB = min(u.peakKiB, s.peakKiB), min(u.heapKiB, s.heapKiB)
+		u.goroutines, u.descriptors = min(u.goroutines, s.goroutines), min(u.descriptors, s.descriptors)
 	}
 	return u
 }
