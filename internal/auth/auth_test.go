@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
 const hidden = "hunter2"
@@ -210,6 +211,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	faults.Covers(t, "F72")
 }
 
 func TestAFileThatVanishes(t *testing.T) {

@@ -62,12 +62,12 @@ func DefaultFiles() File { return File{} }
 
 // Credential looks host up, in the file as it is now. A host the files do not name is
 // anonymous; a file that has vanished since OpenFile is an error.
-func (f File) Credential(_ context.Context, host string) (Credential, error) {
-	return f.lookup(host, host)
+func (f File) Credential(ctx context.Context, host string) (Credential, error) {
+	return f.lookup(ctx, host, host)
 }
 
 // lookup is Credential for a place at host: itself, or a repository.
-func (f File) lookup(host, place string) (Credential, error) {
+func (f File) lookup(ctx context.Context, host, place string) (Credential, error) {
 	sys := &imagetypes.SystemContext{}
 	if f.path != "" {
 		if _, err := os.Stat(f.path); err != nil {
@@ -78,12 +78,15 @@ func (f File) lookup(host, place string) (Credential, error) {
 		sys.SystemRegistriesConfPath = os.DevNull
 		sys.SystemRegistriesConfDirPath = noDirectory
 	}
+	if helper := f.helperOf(host); helper != "" {
+		return ask(ctx, program(helper), host)
+	}
 	found, err := config.GetCredentials(sys, place)
 	if err != nil {
 		return Credential{}, err
 	}
 	if found == (imagetypes.DockerAuthConfig{}) {
-		return f.stored(host)
+		return f.stored(ctx, host)
 	}
 	return Credential{
 		Username:      found.Username,

@@ -61,8 +61,8 @@ type fileAt struct {
 	place string
 }
 
-func (f fileAt) Credential(_ context.Context, host string) (Credential, error) {
-	return f.lookup(host, f.place)
+func (f fileAt) Credential(ctx context.Context, host string) (Credential, error) {
+	return f.lookup(ctx, host, f.place)
 }
 
 func (f fileAt) Describe(ctx context.Context, host string) (Origin, error) {

@@ -1,41 +1,29 @@
 package auth
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-
-	"github.com/docker/docker-credential-helpers/client"
-	"github.com/docker/docker-credential-helpers/credentials"
 )
 
 // stored asks the program that an auth file names under credsStore, as docker does for
 // hosts of which the file has nothing else. The library beneath does not know that key.
-func (f File) stored(host string) (Credential, error) {
+func (f File) stored(ctx context.Context, host string) (Credential, error) {
 	helper, err := f.store()
 	if helper == "" || err != nil {
 		return Credential{}, err
 	}
-	program := "docker-credential-" + helper
-	if _, err := exec.LookPath(program); err != nil {
+	if _, err := exec.LookPath(program(helper)); err != nil {
 		if f.path == "" { // of a file that nobody named, such as one that came from another machine
 			return Credential{}, nil
 		}
 		return Credential{}, fmt.Errorf("auth file %s: credsStore: %w", f.path, err)
 	}
-	found, err := client.Get(client.NewShellProgramFunc(program), storedAs(host))
-	switch {
-	case credentials.IsErrCredentialsNotFound(err):
-		return Credential{}, nil
-	case err != nil:
-		return Credential{}, fmt.Errorf("%s: %w", program, err)
-	case found.Username == "<token>":
-		return Credential{Username: found.Username, IdentityToken: Secret(found.Secret)}, nil
-	}
-	return Credential{Username: found.Username, Password: Secret(found.Secret)}, nil
+	return ask(ctx, program(helper), storedAs(host))
 }
 
 // store returns the credsStore of the auth file, or of docker's own; "" where there is none.

@@ -57,14 +57,20 @@ func (b *bucket) head(ctx context.Context, key string) (found info, err error) {
 		}
 		found = info{
 			mediaType: aws.ToString(out.ContentType), size: aws.ToInt64(out.ContentLength),
-			modified: aws.ToTime(out.LastModified), etag: aws.ToString(out.ETag),
-		}
-		if d, err := ref.ParseDigest(cmp.Or(out.Metadata[digestKey], out.Metadata[dockerSyncKey])); err == nil {
-			found.digest = d
+			digest: digestIn(out.Metadata), modified: aws.ToTime(out.LastModified), etag: aws.ToString(out.ETag),
 		}
 		return nil
 	})
 	return found, err
+}
+
+// digestIn returns the digest that an object's metadata says, "" where it says none.
+func digestIn(metadata map[string]string) ref.Digest {
+	d, err := ref.ParseDigest(cmp.Or(metadata[digestKey], metadata[dockerSyncKey]))
+	if err != nil {
+		return ""
+	}
+	return d
 }
 
 // get reads a small object whole.
@@ -75,7 +81,7 @@ func (b *bucket) get(ctx context.Context, key string, most int64) (raw []byte, f
 			return translate("GetObject", err)
 		}
 		defer out.Body.Close()
-		found = info{mediaType: aws.ToString(out.ContentType), etag: aws.ToString(out.ETag)}
+		found = info{mediaType: aws.ToString(out.ContentType), digest: digestIn(out.Metadata), etag: aws.ToString(out.ETag)}
 		if raw, err = io.ReadAll(io.LimitReader(out.Body, most+1)); err != nil {
 			return translate("GetObject", err)
 		}
@@ -147,15 +153,16 @@ func (b *bucket) input(key, mediaType, cache string) *s3.PutObjectInput {
 }
 
 // putNew writes an object that is named by its digest, where it is not there yet. One that
-// is there and is something else is replaced.
+// is there and is something else is replaced; only its bytes tell, since what was damaged
+// keeps its name, and may keep its size.
 func (b *bucket) putNew(ctx context.Context, o object) error {
 	o.fresh = true
 	err := b.put(ctx, o)
 	if !errors.Is(err, errChanged) {
 		return err
 	}
-	held, err := b.head(ctx, o.key)
-	if err == nil && held.size == int64(len(o.raw)) && held.mediaType == o.mediaType && held.digest == o.digest {
+	raw, held, err := b.get(ctx, o.key, maxManifest)
+	if err == nil && bytes.Equal(raw, o.raw) && held.mediaType == o.mediaType && held.digest == o.digest {
 		return nil
 	}
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/nearest"
 )
 
 // Set by the linker, see the Makefile.
@@ -35,12 +38,13 @@ type Streams struct {
 func Main(args []string, streams Streams) int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
+	defer heedless()()
 	code := exitOK
 	root := newRoot(streams, &code)
 	var profile profiling
 	profile.register(root)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := unread(streams.Out, root.ExecuteContext(ctx))
 	if profileErr := profile.end(); err == nil {
 		err = profileErr
 	}
@@ -85,41 +89,26 @@ platforms, bytes unchanged, the tag last. Nothing is reported done that was not 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	root.SetIn(streams.In)
-	root.SetHelpTemplate(helpTemplate)
-	root.SetUsageTemplate(usageTemplate)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		_ = writeHelp(cmd.OutOrStdout(), cmd, helpWidth(streams.Out)) // whoever closed the pipe has read enough
 	})
-	root.AddCommand(
-		newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code),
-		newTrack(streams, code), newUntrack(streams, code), newAuth(streams, code), newConfig(streams), newReport(streams), newNotify(streams, code), newMan(), newVersion(streams),
-	)
+	root.SetFlagErrorFunc(wrongFlag)
+	root.Version = version
+	root.SetVersionTemplate(versionLine() + "\n")
+	add := func(title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: title, Title: title})
+		for _, c := range commands {
+			c.GroupID = title
+		}
+		root.AddCommand(commands...)
+	}
+	add("Mirroring", newList(streams, code), newCopy(streams, code), newSync(streams, code), newDaemon(streams, code), newVerify(streams, code))
+	add("Setting up", newTrack(streams, code), newUntrack(streams, code), newConfig(streams), newAuth(streams, code), newNotify(streams, code))
+	add("Besides", newReport(streams), newMan(), newVersion(streams))
+	root.SetCompletionCommandGroupID("Besides")
+	root.SetHelpCommandGroupID("Besides")
 	return root
 }
-
-// helpTemplate shows examples first: they are what most readers came for.
-const helpTemplate = `{{.Short}}.
-{{with .Example}}
-Examples:
-{{.}}
-{{end}}{{with .Long}}
-{{trimTrailingWhitespaces .}}
-{{end}}
-{{.UsageString}}`
-
-// usageTemplate is cobra's without the examples, wrapped, and with the exit codes.
-const usageTemplate = `Usage:
-  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} [command]
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
-
-` + exitCodeHelp + `
-`
 
 func newVersion(streams Streams) *cobra.Command {
 	return &cobra.Command{
@@ -127,10 +116,30 @@ func newVersion(streams Streams) *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(streams.Out, "ecr-mirror-sync %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(streams.Out, versionLine())
 			return err
 		},
 	}
+}
+
+func versionLine() string {
+	return fmt.Sprintf("ecr-mirror-sync %s (commit %s, %s, %s/%s)", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// wrongFlag says of a flag that is not there which one may be meant, and of a duration what
+// one looks like.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near, found := nearest.Word(unknown.GetSpecifiedName(), names); found {
+			return usageErrorf("%w; did you mean --%s?", err, near)
+		}
+	}
+	if strings.Contains(err.Error(), "missing unit in duration") {
+		return usageErrorf("%w: expected a number with a unit, such as 30s, 5m or 2h", err)
+	}
+	return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 }
 
 // knownCommand refuses what is no subcommand, and says which one may be meant.
@@ -209,6 +218,23 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 		signal.Stop(signals)
 		cancel(context.Canceled)
 	}
+}
+
+// heedless lets the program live on when nobody reads its output any more, until the
+// function it returns is called: `sync | head` was killed by SIGPIPE, and its exit code lost.
+func heedless() (stop func()) {
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE) // nobody receives: writes fail with EPIPE from now on
+	return func() { signal.Stop(pipes) }
+}
+
+// unread returns err, unless it is that nobody reads out any more: whoever closed it has
+// seen enough. Other errors of writing are errors, such as a disk that is full.
+func unread(out *os.File, err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Path == out.Name() && errors.Is(failed, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // oneLine keeps an error on one line, whatever it joins.

@@ -27,6 +27,7 @@ type command struct {
 	progress display
 	shard    shard.Shard // the whole, unless a subset says otherwise
 	page     pageFlags   // where the run is shown as a page
+	home     string      // the Region that is searched where nobody names one
 	empty    string      // said where there is nothing to do; "" blames resource tags
 	name     string      // in traces
 	traces   *tracing.Tracing
@@ -97,7 +98,7 @@ func (c *command) print(r report.Report) error {
 	r.Warnings = append(c.remarks(), r.Warnings...)
 	o := fitted(c.streams.Out)
 	o.Empty = cmp.Or(c.empty, c.searched())
-	return report.Write(c.streams.Out, r, c.settled.format, o)
+	return unread(c.streams.Out, report.Write(c.streams.Out, r, c.settled.format, o))
 }
 
 // remarks are what another tool's files ask for and is not done: every run says so.

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
 )
 
 func newConfig(streams Streams) *cobra.Command {
@@ -54,7 +55,7 @@ func printing(streams Streams, name, short string, text func() ([]byte, error)) 
 
 func newValidate(streams Streams) *cobra.Command {
 	return onFiles(streams, "validate", "Check files, and report every problem at once", func(c *config.Config) error {
-		_, err := fmt.Fprintf(streams.Out, "valid: %d mirrors\n", len(c.Rules)+len(c.Patterns))
+		_, err := fmt.Fprintf(streams.Out, "valid: %s\n", human.Count(len(c.Rules)+len(c.Patterns), "mirror"))
 		return err
 	})
 }

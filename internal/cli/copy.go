@@ -50,7 +50,12 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
   ecr-mirror-sync copy -s quay.io/org/app:1.0 --prefix external --create-repositories --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s quay.io/org/app:1.0 --src-username robot --src-password-stdin --insecure-policy
   printf %s "$TOKEN" | ecr-mirror-sync copy -s nginx:1.27.3 -d registry.example.com/nginx --dest-creds robot --dest-password-stdin --insecure-policy`,
-		Args: noArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageErrorf("copy takes no arguments, and %q is one: its ends are --src and --dest", args[0])
+			}
+			return nil
+		},
 	}
 	run.register(cmd.Flags())
 	source.register(cmd.Flags())
@@ -58,6 +63,11 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 	sides.register(cmd.Flags())
 	dest.register(cmd.Flags())
 	shown.register(cmd.Flags())
+	reword(cmd.Flags(), "prefix", "without --dest, what stands before the source's path in the account's registry: `PREFIX`")
+	reword(cmd.Flags(), "region", "AWS `REGION` of the account's registry (default: the AWS configuration's, then us-east-1)")
+	reword(cmd.Flags(), "src-creds-for", "registry `HOST` that gets these credentials, and no other does (default: the source's)")
+	reword(cmd.Flags(), "src-authfile", "auth `FILE` for upstream registries, as docker and podman write it (default: $REGISTRY_AUTH_FILE, then the usual places)")
+	hide(cmd.Flags(), "image-key", "tag-key", "discover-with") // it looks for no resource tags
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)
 		if err != nil {
@@ -337,6 +347,7 @@ func (w *wiring) describe(ctx context.Context, m *discover.Mirror, region string
 	m.Origin.Region = at.Region
 	tags, err := w.registries.Mutability(ctx, m.Target)
 	if errors.Is(err, registry.ErrNotFound) {
+		m.Missing = true
 		return nil // the plan will say so, with the row it belongs to
 	}
 	if err != nil {

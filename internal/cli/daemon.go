@@ -91,6 +91,8 @@ way gets --grace, and the exit code is 0 if that was enough. A second signal end
 	}
 	flags.register(cmd.Flags())
 	flags.daemon.register(cmd.Flags(), 5*time.Minute)
+	hide(cmd.Flags(), "dry-run", "exit-code", // they, and metrics that are pushed, are for runs that end
+		"metrics-pushgateway", "metrics-job", "metrics-group", "metrics-textfile", "metrics-emf", "metrics-print")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return serve(cmd, streams, &flags, code) }
 	return cmd
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/daemon"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/status"
@@ -28,18 +30,46 @@ const (
 // it a signal is no failure, and it exits with 0.
 const exitDrained = -1
 
-const exitCodeHelp = `Exit codes:
-  0        everything is in sync, or was brought in sync and read back; what rules say
-           to leave alone may have drifted
-  1        at least one row failed or is blocked; the rest is done
-  3        nothing could be done: discovery failed, or every row did
-  4        with --exit-code in a dry run: there are changes
-  6        --max-duration is used up; what was not done is listed
-  7        verify found drift: tags that are missing, or not what upstream has
-  8        verify found damage: images that are not complete, or not what their digest says
-  10       usage or configuration error; nothing was written
-  130/143  interrupted by SIGINT or SIGTERM; a daemon that got done what it had begun
-           exits with 0`
+// exitCode is a line of help.
+type exitCode struct{ code, says string }
+
+// exitCodesOf are the codes that a command which goes through mirrors can end with, and for
+// the program's own help those of all commands. Other commands have none but 0, 10 and what
+// their own help says.
+func exitCodesOf(cmd *cobra.Command) []exitCode {
+	name := cmd.Name()
+	if cmd.HasParent() && !runs(cmd) {
+		return nil
+	}
+	codes := []exitCode{{"0", "everything is in sync, or was brought in sync and read back; what rules say to leave alone may have drifted"}}
+	switch name {
+	case "list":
+		codes[0].says = "everything that is asked for could be listed"
+	case "verify":
+		codes[0].says = "every tag is verified, or was repaired"
+	}
+	codes = append(
+		codes,
+		exitCode{"1", "at least one row failed or is blocked; the rest is done"},
+		exitCode{"3", "nothing could be done: discovery failed, or every row did"},
+	)
+	if name == "sync" || name == "copy" || !cmd.HasParent() {
+		codes = append(codes, exitCode{"4", "with --exit-code in a dry run: there are changes"})
+	}
+	codes = append(codes, exitCode{"6", "--max-duration is used up; what was not done is listed"})
+	if name == "verify" || !cmd.HasParent() {
+		codes = append(
+			codes,
+			exitCode{"7", "verify found drift: tags that are missing, or not what upstream has"},
+			exitCode{"8", "verify found damage: images that are not complete, or not what their digest says"},
+		)
+	}
+	return append(
+		codes,
+		exitCode{"10", "usage or configuration error; nothing was written"},
+		exitCode{"130/143", "interrupted by SIGINT or SIGTERM; a daemon that got done what it had begun exits with 0"},
+	)
+}
 
 // usageError is a mistake on the command line or in a file it names: exit code 10,
 // before anything was written.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	"go.uber.org/zap"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/bucket"
@@ -108,13 +107,13 @@ func (f *fileFlags) imported(streams Streams) (followed, error) {
 
 // credentials are what the file gives registries. A host that it names gets that and
 // nothing else; rest answers for the others.
-func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth.Provider, error) {
+func credentials(file *config.Config, rest auth.Provider, from clouds) (auth.Provider, error) {
 	hosts := make(map[string]auth.Provider)
 	add := func(place, host, key string, c *config.Credentials) error {
 		if c == nil {
 			return nil
 		}
-		provider, err := credential(host, key+".credentials", *c, log)
+		provider, err := credential(host, key+".credentials", *c, from)
 		hosts[place] = provider
 		return err
 	}
@@ -136,7 +135,7 @@ func credentials(file *config.Config, rest auth.Provider, log *zap.Logger) (auth
 }
 
 // credential is what the file gives one place, under a key.
-func credential(host, key string, c config.Credentials, log *zap.Logger) (auth.Provider, error) {
+func credential(host, key string, c config.Credentials, from clouds) (auth.Provider, error) {
 	var provider auth.Provider
 	var err error
 	switch {
@@ -145,9 +144,9 @@ func credential(host, key string, c config.Credentials, log *zap.Logger) (auth.P
 	case c.AuthFile != "":
 		provider, err = auth.OpenFile(c.AuthFile)
 	case c.Google != nil:
-		provider, err = asGoogle(host, *c.Google, log)
+		provider, err = from.google(host, *c.Google)
 	case c.Azure != nil:
-		provider = asAzure(*c.Azure, log)
+		provider = from.azure(*c.Azure)
 	default:
 		return auth.Named{Provider: auth.Static{host: c.Credential()}, Source: key}, nil
 	}

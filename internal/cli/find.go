@@ -31,6 +31,7 @@ func (c *command) reach(upstream asking, certDir string) wireOptions {
 // they are searched, and the mirrors of the file.
 func (c *command) finder(w *wiring, some subset) *part {
 	file := c.settled.file.Config
+	c.home = w.session.Region()
 	return &part{of: c.finders(w, some, c.scopes(), file), some: some, file: file}
 }
 
@@ -77,11 +78,19 @@ func (c *command) scopes() []config.Scope {
 // searched describes where resource tags are looked for, for the report of a run that
 // found nothing.
 func (c *command) searched() string {
-	var keys []string
+	var keys, places []string
 	for _, s := range c.scopes() {
 		k := s.Keys()
-		if said := fmt.Sprintf("%s and %s", k.Image, k.Tags); !slices.Contains(keys, said) {
-			keys = append(keys, said)
+		keys = append(keys, fmt.Sprintf("%s and %s", k.Image, k.Tags))
+		prefixes := ""
+		if len(s.Prefixes) > 0 {
+			prefixes = " under " + strings.Join(s.Prefixes, ", ")
+		}
+		for _, region := range s.Regions {
+			places = append(places, region+prefixes)
+		}
+		if len(s.Regions) == 0 {
+			places = append(places, c.home+prefixes)
 		}
 	}
 	if !c.shard.Whole() {
@@ -90,7 +99,14 @@ func (c *command) searched() string {
 	if len(keys) == 0 {
 		return "the configuration names no mirrors, and its discovery is off"
 	}
-	return "no repository carries the resource tags " + strings.Join(keys, ", or ")
+	return "no repository in " + distinct(places, ", or ") + " carries the resource tags " + distinct(keys, ", or ") +
+		"; ecr-mirror-sync track writes them"
+}
+
+// distinct joins words, each once.
+func distinct(words []string, separator string) string {
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), separator)
 }
 
 // finders find what each of them does. One that cannot is a row of the report, unless
@@ -195,7 +211,8 @@ func (d declared) describe(ctx context.Context, found []discover.Finding) {
 				err = d.wiring.describe(ctx, &first, d.region)
 			}
 			for _, i := range same {
-				found[i].Mirror.Tags, found[i].Mirror.Origin.Region = first.Tags, first.Origin.Region
+				m := &found[i].Mirror
+				m.Tags, m.Missing, m.Origin.Region = first.Tags, first.Missing, first.Origin.Region
 				found[i].Err = err
 			}
 			return nil

@@ -59,8 +59,8 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "plan and compare, write nothing")
 	flags.StringVar(&f.imageKey, "image-key", "upstream-image", "resource tag `KEY` of the upstream repository")
 	flags.StringVar(&f.tagKey, "tag-key", "upstream-tags", "resource tag `KEY` of the tags to mirror")
-	flags.StringVar(&f.prefix, "prefix", "", "only repositories under this `PREFIX`, by whole path segments; for copy without --dest, what stands before the source's path")
-	flags.StringSliceVar(&f.regions, "region", nil, "AWS `REGION`, repeatable; copy takes one (default: the AWS configuration's, then us-east-1)")
+	flags.StringVar(&f.prefix, "prefix", "", "only repositories under this `PREFIX`, by whole path segments")
+	flags.StringSliceVar(&f.regions, "region", nil, "AWS `REGION`, repeatable (default: the AWS configuration's, then us-east-1)")
 	flags.StringVar(&f.roleARN, "role-arn", "", "IAM role `ARN` to assume first")
 	flags.StringVar(&f.registryID, "registry-id", "", "`ACCOUNT` whose registry is meant (default: the caller's)")
 	flags.BoolVar(&f.renderTable, "render-table", false, "the same as --output table")
@@ -126,6 +126,9 @@ func (f *runFlags) settle(streams Streams) (settled, error) {
 			return s, usageErrorf("--region %q is no AWS Region, such as eu-central-1", region)
 		}
 	}
+	if f.changed("config") && len(f.file.paths) == 0 {
+		return s, usageErrorf("--config is empty: name a file, or leave the flag out to follow resource tags")
+	}
 	if s.file, err = f.file.load(streams); err != nil {
 		return s, err
 	}
@@ -189,10 +192,10 @@ type sourceFlags struct {
 }
 
 func (f *sourceFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.authFile, "src-authfile", "", "auth `FILE` for upstream registries, as docker and podman write it (default: $REGISTRY_AUTH_FILE; copy also reads the usual places)")
+	flags.StringVar(&f.authFile, "src-authfile", "", "auth `FILE` for upstream registries, as docker and podman write it (default: $REGISTRY_AUTH_FILE)")
 	flags.StringVar(&f.certDir, "src-cert-dir", "", "use certificates in `DIR` (*.crt, *.cert, *.key) for upstream registries")
 	flags.StringVar(&f.creds, "src-creds", "", "`USERNAME[:PASSWORD]` for one upstream registry, see --src-creds-for; rather set $ECR_MIRROR_SYNC_SRC_CREDS, which no process list shows")
-	flags.StringVar(&f.credsFor, "src-creds-for", "", "registry `HOST` that gets these credentials, and no other does (default: for copy the source's, else docker.io)")
+	flags.StringVar(&f.credsFor, "src-creds-for", "", "registry `HOST` that gets these credentials, and no other does (default: docker.io)")
 	flags.BoolVar(&f.noCreds, "src-no-creds", false, "read upstream anonymously")
 	flags.StringVar(&f.username, "src-username", "", "`USERNAME` for one upstream registry")
 	flags.StringVar(&f.password, "src-password", "", "`PASSWORD` of --src-username; rather use --src-password-stdin or $ECR_MIRROR_SYNC_SRC_PASSWORD")

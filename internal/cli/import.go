@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/config"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
 )
 
 // importFlags say how another tool's files are read.
@@ -89,6 +91,7 @@ func (f *importFlags) run(streams Streams, paths []string) error {
 
 // readInputs reads the files of another tool; "-" is standard input.
 func readInputs(streams Streams, paths []string) ([]migrate.Input, error) {
+	own := regexp.MustCompile(`(?m)^apiVersion: *["']?ecr-mirror-sync\.io/`)
 	files := make([]migrate.Input, 0, len(paths))
 	for i, path := range paths {
 		if slices.Contains(paths[:i], path) {
@@ -97,6 +100,9 @@ func readInputs(streams Streams, paths []string) ([]migrate.Input, error) {
 		data, err := readInput(streams, path)
 		if err != nil {
 			return nil, usageErrorf("the file cannot be read: %w", err)
+		}
+		if own.Match(data) {
+			return nil, usageErrorf("%s is a configuration of this program already: --config follows it as it is", path)
 		}
 		files = append(files, migrate.Input{Name: path, Data: data})
 	}
@@ -125,7 +131,7 @@ func explain(w io.Writer, imported *migrate.Imported) error {
 		counts[note.Severity]++
 		fmt.Fprintln(&b, note)
 	}
-	fmt.Fprintf(&b, "imported %d mirrors", len(imported.Places))
+	fmt.Fprintf(&b, "imported %s", human.Count(len(imported.Places), "mirror"))
 	for i, severity := range migrate.Severities() {
 		before := ", "
 		if i == 0 {

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/plan"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 )
@@ -28,6 +29,7 @@ rules that need their list of tags, such as 1.27.+ .`,
 	source.register(cmd.Flags())
 	subset.register(cmd.Flags())
 	explain := cmd.Flags().Bool("explain", false, "list also the tags that were considered and left out, with the reason")
+	hide(cmd.Flags(), "dry-run", "batch") // it copies nothing
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		*code, err = list(cmd, streams, &run, &source, &subset, *explain)
 		return err
@@ -65,12 +67,17 @@ func list(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlag
 	}
 	listings := make([]report.Listed, 0, len(lines))
 	for _, l := range lines {
+		creation := ""
+		if l.Creates {
+			creation = plan.Creation(l.Mirror.Repository.Create)
+		}
 		listings = append(listings, report.Listed{
 			Mirror:      l.Mirror.Name,
 			Source:      ref.Reference{Repository: l.Mirror.Upstream, Tag: l.Tag},
 			Destination: ref.Reference{Repository: l.Mirror.Target, Tag: l.Tag},
 			Term:        l.Term,
 			Left:        l.Left,
+			Creation:    creation,
 			Platforms:   l.Mirror.Platforms,
 			Origin:      l.Mirror.Origin,
 			Err:         l.Err,

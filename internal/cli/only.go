@@ -12,6 +12,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/mirror"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report/human"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
 )
 
@@ -122,7 +123,7 @@ func (p *part) named(found []discover.Finding) ([]discover.Finding, error) {
 		left = append(left, f)
 	}
 	if len(left) == 0 && !p.evenNone {
-		return nil, usageErrorf("--only %s leaves none of the %d mirrors", p.some.text, len(found))
+		return nil, usageErrorf("--only %s leaves none of %s", p.some.text, human.Count(len(found), "mirror"))
 	}
 	return left, nil
 }

@@ -83,6 +83,40 @@ func (s *stage) served(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, walker.Same(original, s.walk(ts, server.URL, args[1], "")))
 }
 
+// harm remove|flip root|child|layer UPSTREAM:TAG NAME harms the copy of an upstream image's
+// root, first child manifest or last layer in the bucket images. What is flipped keeps its
+// size; a root is flipped under its digest and under its tag.
+func (s *stage) harm(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: harm remove|flip root|child|layer UPSTREAM:TAG NAME")
+	}
+	what, err := part(s.walk(ts, s.upstream.direct, args[2], ""), args[1])
+	ts.Check(err)
+	folder := "v2/" + args[3] + "/manifests/"
+	if args[1] == "layer" {
+		folder = "v2/" + args[3] + "/blobs/"
+	}
+	keys := []string{folder + "sha256:" + what}
+	if _, tag, _ := strings.Cut(args[2], ":"); args[1] == "root" {
+		keys = append(keys, folder+tag)
+	}
+	for _, key := range keys {
+		if args[0] == "remove" {
+			_, err := s.s3.backend.DeleteObject("images", key)
+			ts.Check(err)
+			continue
+		}
+		object, err := s.s3.backend.GetObject("images", key, nil)
+		ts.Check(err)
+		raw, err := io.ReadAll(object.Contents)
+		ts.Check(err)
+		ts.Check(object.Contents.Close())
+		raw[len(raw)/2] ^= 1
+		_, err = s.s3.backend.PutObject("images", key, object.Metadata, bytes.NewReader(raw), int64(len(raw)), nil)
+		ts.Check(err)
+	}
+}
+
 // weeks-pass NAME N lets what is known of unreferenced content of a repository be so many
 // weeks older.
 func (s *stage) weeksPass(ts *testscript.TestScript, _ bool, args []string) {

@@ -181,6 +181,7 @@ func (s *stage) commands() map[string]command {
 		"ecr-names":     s.ecrNames,
 		"template":      s.template,
 		"has":           s.has,
+		"harm":          s.harm,
 		"damage":        s.damage,
 		"pushgateway":   s.pushgateway,
 		"pushed":        s.pushedTo,

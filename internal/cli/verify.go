@@ -62,7 +62,7 @@ blocked row.`,
 	subset.register(cmd.Flags())
 	verifying.register(cmd.Flags())
 	copying.notify.register(cmd.Flags())
-	cmd.Flags().Lookup("policy").Usage = "judge what is mirrored, and what --repair copies, by this trust policy `FILE` (containers-policy.json; default: the system's, for --repair alone)"
+	reword(cmd.Flags(), "policy", "judge what is mirrored, and what --repair copies, by this trust policy `FILE` (containers-policy.json; default: the system's, for --repair alone)")
 	run.changed = cmd.Flags().Changed
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := begin(cmd.Flags(), streams, &run)

@@ -81,7 +81,7 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		return nil, err
 	}
 	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil), close: []func() error{session.Close}}
-	if err := w.nameRegistries(); err != nil {
+	if err := w.nameRegistries(ctx); err != nil {
 		return nil, err
 	}
 	upstream, err := w.upstream()
@@ -154,26 +154,29 @@ func (w *wiring) noRegistries() map[string]registry.Target {
 }
 
 // nameRegistries tells what the file says of ECR's hosts, before anybody searches them.
-func (w *wiring) nameRegistries() error {
+func (w *wiring) nameRegistries(ctx context.Context) error {
 	for _, host := range slices.Sorted(maps.Keys(w.opts.file.File.Registries)) {
 		said := w.opts.file.File.Registries[host].ECR
 		if said == nil {
 			continue
 		}
-		access := ecr.Access{
-			Role:     ecr.Role{ARN: said.Role, ExternalID: said.ExternalID, SessionName: said.SessionName},
-			Endpoint: said.Endpoint,
-		}
-		if said.Public || ecr.IsPublicHost(host) {
-			w.registries.NamePublic(host, access)
-			continue
-		}
-		err := w.registries.Name(host, ecr.Location{Account: said.Account, Region: said.Region}, access)
-		if err != nil {
+		if err := w.nameRegistry(ctx, host, *said); err != nil {
 			return usageErrorf("registries.%s.ecr: %w", host, err)
 		}
 	}
 	return nil
+}
+
+func (w *wiring) nameRegistry(ctx context.Context, host string, said config.ECR) error {
+	access := ecr.Access{
+		Role:     ecr.Role{ARN: said.Role, ExternalID: said.ExternalID, SessionName: said.SessionName},
+		Profile:  said.Profile,
+		Endpoint: said.Endpoint,
+	}
+	if said.Public || ecr.IsPublicHost(host) {
+		return w.registries.NamePublic(ctx, host, access)
+	}
+	return w.registries.Name(ctx, host, ecr.Location{Account: said.Account, Region: said.Region}, access)
 }
 
 // upstream returns who asks upstream registries: who the flags say, else who the file
@@ -189,10 +192,11 @@ func (w *wiring) upstream() (auth.Provider, error) {
 	if w.opts.named && !w.opts.upstream.file {
 		machine = append(machine, auth.DefaultFiles())
 	}
+	from := clouds{w.opts.settings(w.opts.certDir), w.opts.log}
 	if w.opts.named {
-		machine = append(machine, identities(w.opts.log)...)
+		machine = append(machine, from.machine()...)
 	}
-	said, err := credentials(w.opts.file, machine, w.opts.log)
+	said, err := credentials(w.opts.file, machine, from)
 	return append(slices.Clone(w.opts.upstream.given), said), err
 }
 
@@ -203,8 +207,9 @@ func (w *wiring) destination() (auth.Provider, error) {
 	if w.opts.files {
 		machine = append(machine, auth.DefaultFiles())
 	}
-	machine = append(machine, identities(w.opts.log)...)
-	said, err := credentials(w.opts.file, machine, w.opts.log)
+	from := clouds{w.opts.settings(""), w.opts.log}
+	machine = append(machine, from.machine()...)
+	said, err := credentials(w.opts.file, machine, from)
 	if len(w.opts.writing) == 0 {
 		return said, err
 	}

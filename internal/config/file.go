@@ -70,7 +70,8 @@ type RegistryPath struct {
 type ECR struct {
 	Account     string `yaml:"account" aka:"registryId,registry-id" is:"account" doc:"The account whose registry the host is." default:"what the host's name says"`
 	Region      string `yaml:"region" is:"region" doc:"Its Region." default:"what the host's name says"`
-	Role        string `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume for this registry, as upstream and as destination." default:"--role-arn, if that is given"`
+	Profile     string `yaml:"profile" is:"text" doc:"The profile of the AWS configuration whose credentials are used for this registry, for its API and for its password." default:"the credentials that the program was started with"`
+	Role        string `yaml:"role" aka:"roleArn,role-arn" is:"role" doc:"The IAM role to assume for this registry, as upstream and as destination; with the credentials of profile, if there is one." default:"with a profile none, else --role-arn, if that is given"`
 	ExternalID  string `yaml:"externalId" aka:"external-id" is:"externalId" doc:"The external id that the role's trust policy asks for."`
 	SessionName string `yaml:"sessionName" aka:"roleSessionName" is:"sessionName" doc:"How the role's sessions are called in CloudTrail." default:"ecr-mirror-sync"`
 	Endpoint    string `yaml:"endpoint" is:"url" doc:"The URL of ECR's API for this registry, such as a VPC endpoint's or an emulator's." default:"AWS's own, or what the AWS configuration says"`

@@ -154,11 +154,11 @@ func TestRepositoriesThatCannotDescribeThemselves(t *testing.T) {
 
 func TestRolesOfRegistriesAndScopes(t *testing.T) {
 	c := mustLoad(t, head+`registries:
-  r.example.com: {ecr: {account: "111122223333", region: eu-west-1, role: "arn:aws:iam::111122223333:role/m", externalId: "12", sessionName: blue, endpoint: "https://vpce.example.com:8443/x"}}
+  r.example.com: {ecr: {account: "111122223333", region: eu-west-1, role: "arn:aws:iam::111122223333:role/m", externalId: "12", sessionName: blue, profile: theirs, endpoint: "https://vpce.example.com:8443/x"}}
   111122223333.dkr.ecr.eu-west-1.amazonaws.com: {ecr: {}}
 discovery: {ecr: [{role: "arn:aws-cn:iam::111122223333:role/m", externalId: tenant-7, sessionName: green}]}
 `)
-	want := &config.ECR{Account: "111122223333", Region: "eu-west-1", Role: "arn:aws:iam::111122223333:role/m", ExternalID: "12", SessionName: "blue", Endpoint: "https://vpce.example.com:8443/x"}
+	want := &config.ECR{Account: "111122223333", Region: "eu-west-1", Role: "arn:aws:iam::111122223333:role/m", ExternalID: "12", SessionName: "blue", Profile: "theirs", Endpoint: "https://vpce.example.com:8443/x"}
 	if diff := cmp.Diff(want, c.File.Registries["r.example.com"].ECR); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

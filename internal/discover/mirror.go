@@ -29,6 +29,7 @@ type Mirror struct {
 	Prune      Prune
 	Origin     Origin
 	Tags       Mutability     // which tags of Target may be overwritten
+	Missing    bool           // Target was looked for and is not there; false where nobody looked
 	Repository provision.Rule // whether Target is made, and how it is to be
 }
 

@@ -25,7 +25,8 @@ func TestContract(t *testing.T) {
 			Target:     ecr.NewTarget(content, registries),
 			Repository: repositoryOn(server, "app"),
 			Sibling:    repositoryOn(server, "other"),
-			Can:        registrytest.Abilities{Deletes: true, ListReferrers: true, RefusesEmpty: true}, // mounts are for accounts that switch them on
+			New:        repositoryOn(server, "made/later"),
+			Can:        registrytest.Abilities{Creates: true, Deletes: true, ListReferrers: true, RefusesEmpty: true}, // mounts are for accounts that switch them on
 		}
 	})
 }

@@ -72,12 +72,13 @@ func (r redirected) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, opt
 }
 
 // configuredRole is the role that the AWS configuration itself assumes, as IRSA's
-// environment does; "" where there is none.
-func configuredRole(base aws.Config) string {
+// environment does; "" where there is none. Where a profile is named, the environment's
+// does not count.
+func configuredRole(base aws.Config, profile string) string {
 	for _, source := range base.ConfigSources {
 		switch source := source.(type) {
 		case config.EnvConfig:
-			if source.WebIdentityTokenFilePath != "" {
+			if source.WebIdentityTokenFilePath != "" && profile == "" {
 				return source.RoleARN
 			}
 		case config.SharedConfig:

@@ -45,6 +45,9 @@ func (s *Session) who(ctx context.Context) (string, error) {
 	if s.opts.Role.ARN != "" {
 		return s.opts.Role.ARN, nil
 	}
+	if s.profile != "" {
+		return "the AWS profile " + s.profile, nil
+	}
 	creds, err := s.base.Credentials.Retrieve(ctx)
 	if err != nil {
 		return "", err

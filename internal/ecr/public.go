@@ -28,12 +28,17 @@ const (
 func IsPublicHost(host string) bool { return host == publicHost || host == publicDualStackHost }
 
 // NamePublic records what an operator says of a host: that it is ECR Public, and how that
-// is spoken to. It is read with a password from then on, see Reading.
-func (r *Registries) NamePublic(host string, access Access) {
-	session := r.session.through(access, "")
+// is spoken to. It is read with a password from then on, see Reading. A profile that the
+// AWS configuration does not have is an error.
+func (r *Registries) NamePublic(ctx context.Context, host string, access Access) error {
+	session, err := r.session.through(ctx, access, "")
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.public[host] = session
+	return nil
 }
 
 // Public reports whether host is ECR Public, and returns the session that speaks to it.

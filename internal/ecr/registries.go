@@ -89,16 +89,20 @@ func (r *Registries) Learn(host string, at Location, through *Session) {
 
 // Name records what an operator says of a host: that it is the private registry of an
 // account in a Region, and how that is spoken to. Where at is zero, the host's own name says
-// it. It goes before all that Learn is told, and before the sessions of every Finder that is
+// it. A profile that the AWS configuration does not have is an error. What is named goes
+// before all that Learn is told, and before the sessions of every Finder that is
 // made later; whatever else a host stands for, an operator knows which is meant.
-func (r *Registries) Name(host string, at Location, access Access) error {
+func (r *Registries) Name(ctx context.Context, host string, at Location, access Access) error {
 	if parsed, ok := ParseHost(host); ok {
 		at = Location{Account: cmp.Or(at.Account, parsed.Account), Region: cmp.Or(at.Region, parsed.Region)}
 	}
 	if at.Account == "" || at.Region == "" {
 		return fmt.Errorf("%s does not look like a host of ECR: its account and Region have to be named", host)
 	}
-	session := r.session.through(access, at.Account)
+	session, err := r.session.through(ctx, access, at.Account)
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.named[host] = site{Location: at, session: session}

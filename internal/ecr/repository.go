@@ -2,6 +2,7 @@ package ecr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -64,6 +65,9 @@ func (r *Registries) Repository(ctx context.Context, named RepositoryName, regio
 		RegistryId:      r.session.registryID(),
 		RepositoryNames: []string{named.Name},
 	})
+	if _, missing := errors.AsType[*types.RepositoryNotFoundException](err); missing {
+		return nil, fmt.Errorf("repository %s in %s: %w; create it first, or name its Region", named.Name, region, translate("ecr:DescribeRepositories", err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("repository %s in %s: %w", named.Name, region, translate("ecr:DescribeRepositories", err))
 	}

@@ -8,6 +8,7 @@ package ecr
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -60,7 +61,8 @@ type Session struct {
 	api    string // where ECR's API is, "" for where base says
 	log    *zap.Logger
 
-	connections *sdkhttp.Client // of this and of all that As returns; nil with those
+	connections *sdkhttp.Client // nil where they are those of the session that this one came of
+	profile     string          // whose credentials these are, "" where none was named
 
 	asking        singleflight.Group // for account
 	askingAliases singleflight.Group
@@ -69,19 +71,21 @@ type Session struct {
 	regions map[string]*regional
 	account string             // the caller's, once asked for
 	aliases []string           // of the caller's public registry, once asked for
-	others  map[scope]*Session // what As has returned
+	others  map[scope]*Session // what As and through have returned
 }
 
 // scope is what sessions of one run differ in.
 type scope struct {
 	role       Role
+	profile    string
 	registryID string
 	api        string
 }
 
 // Access is how a registry is spoken to, where it is not spoken to like all others.
 type Access struct {
-	Role     Role   // to assume; the zero Role is the session's own
+	Role     Role   // to assume; the zero Role is the session's own, and with a profile none
+	Profile  string // of the AWS configuration, whose credentials are used; "" for the session's own
 	Endpoint string // URL of ECR's API, such as a VPC endpoint's; "" is the session's own
 }
 
@@ -101,8 +105,22 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
+	base, connections, err := load(ctx, opts, "")
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(base, opts)
+	s.connections = connections
+	return s, nil
+}
+
+// load reads the AWS configuration, with the credentials of a profile where one is named.
+// A profile that is named goes before keys and web identities of the environment, and one
+// that does not exist is an error. The connections are those of the configuration.
+func load(ctx context.Context, opts Options, profile string) (aws.Config, *sdkhttp.Client, error) {
 	roles := &lateSTS{}
 	base, err := config.LoadDefaultConfig(ctx,
+		config.WithSharedConfigProfile(profile), // the configuration's own, where that is ""
 		// Said here and not afterwards, since the clients that fetch credentials are
 		// made while the configuration is loaded, and web identities need a Region.
 		config.WithDefaultRegion(DefaultRegion),
@@ -111,8 +129,11 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer, opts.Tracer)...)),
 		roles.options,
 	)
+	if missing, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+		return aws.Config{}, nil, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration: %w", err)
+		return aws.Config{}, nil, fmt.Errorf("AWS configuration: %w", err)
 	}
 	// Set afterwards, so that the credential chain keeps the SDK's own short patience:
 	// it ends with a metadata service that most machines do not have.
@@ -121,14 +142,12 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	// client it knows.
 	connections, err := sdkhttp.New(base.HTTPClient, nil)
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration: %w", err)
+		return aws.Config{}, nil, fmt.Errorf("AWS configuration: %w", err)
 	}
 	base.HTTPClient = connections
 	roles.client = sts.NewFromConfig(base)
-	base.Credentials = explained(base.Credentials, configuredRole(base), opts.Log)
-	s := newSession(base, opts)
-	s.connections = connections
-	return s, nil
+	base.Credentials = explained(base.Credentials, configuredRole(base, profile), opts.Log)
+	return base, connections, nil
 }
 
 // newSession returns a session that has the credentials of origin, or of the role of opts.
@@ -138,14 +157,21 @@ func newSession(origin aws.Config, opts Options) *Session {
 		base.Credentials = explained(assumed(origin, opts.Role), opts.Role.ARN, opts.Log)
 	}
 	s := &Session{opts: opts, origin: origin, base: base, log: opts.Log, regions: map[string]*regional{}}
-	s.others = map[scope]*Session{{opts.Role, opts.RegistryID, ""}: s}
+	s.others = map[scope]*Session{{role: opts.Role, registryID: opts.RegistryID}: s}
 	return s
 }
 
-// Close closes the connections to AWS that nothing uses, those of sessions that As has
-// returned and of clients that were made of Config among them. What is under way ends as it
-// would, and leaves none behind. Sessions that As has returned are not closed by themselves.
+// Close closes the connections to AWS that nothing uses, those of sessions that came of this
+// one and of clients that were made of Config among them. What is under way ends as it
+// would, and leaves none behind.
 func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.others {
+		if other != s {
+			_ = other.Close() // returns no error
+		}
+	}
 	if s.connections != nil {
 		s.connections.Close()
 	}
@@ -156,27 +182,42 @@ func (s *Session) Close() error {
 // its own (see Options): another part of ECR in the same run. Asked again for the same it
 // returns the same session, so that nothing is fetched twice.
 func (s *Session) As(role Role, registryID string) *Session {
-	return s.other(scope{role: role, registryID: registryID})
+	return s.other(scope{role: role, registryID: registryID}, s.origin)
 }
 
-// through returns a session for the registry of an account that is spoken to by access.
-func (s *Session) through(access Access, account string) *Session {
-	role := access.Role
-	if role.ARN == "" {
-		role = s.opts.Role
+// through returns a session for the registry of an account that is spoken to by access. It
+// reads the AWS configuration anew for a profile, and contacts AWS no more than Open does.
+func (s *Session) through(ctx context.Context, access Access, account string) (*Session, error) {
+	as := scope{role: access.Role, profile: access.Profile, registryID: account, api: access.Endpoint}
+	if access.Profile == "" {
+		if as.role.ARN == "" {
+			as.role = s.opts.Role
+		}
+		return s.other(as, s.origin), nil
 	}
-	return s.other(scope{role, account, access.Endpoint})
+	origin, connections, err := load(ctx, s.opts, access.Profile)
+	if err != nil {
+		return nil, err
+	}
+	other := s.other(as, origin)
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if other.connections == nil { // else it was there before, and has its own
+		other.connections = connections
+	}
+	return other, nil
 }
 
-func (s *Session) other(as scope) *Session {
+// other returns the one session of a scope, whose credentials come from origin.
+func (s *Session) other(as scope, origin aws.Config) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	other, ok := s.others[as]
 	if !ok {
 		opts := s.opts
 		opts.Role, opts.RegistryID = as.role, as.registryID
-		other = newSession(s.origin, opts)
-		other.api = as.api
+		other = newSession(origin, opts)
+		other.api, other.profile = as.api, as.profile
 		s.others[as] = other
 	}
 	return other

@@ -63,8 +63,9 @@ func TestSessionEndpoint(t *testing.T) {
 func TestOpenReportsABadConfiguration(t *testing.T) {
 	environment(t, "AWS_PROFILE=nowhere")
 	_, err := ecr.Open(t.Context(), ecr.Options{})
-	if err == nil || !strings.HasPrefix(err.Error(), "AWS configuration: ") || !strings.Contains(err.Error(), "nowhere") {
-		t.Errorf("error %v", err)
+	const want = `AWS configuration: there is no profile "nowhere": see AWS_PROFILE, and aws configure list-profiles`
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, expected %s", err, want)
 	}
 }
 

@@ -151,6 +151,11 @@ func TestOneRepositoryFails(t *testing.T) {
 	}{
 		"refused": {faultreg.Refuse(403, "DENIED", "not in this one"), "not in this one", []string{"F19", "I6"}},
 		"broken":  {faultreg.Status(500), "500", []string{"I6"}},
+		"full": {
+			faultreg.Refuse(403, "LIMIT_EXCEEDED", "The repository has reached its quota of 100000 images"),
+			"The repository has reached its quota of 100000 images",
+			[]string{"F64", "I6"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, now := registryWorld(t), rich("new")

@@ -141,7 +141,12 @@ func recorded(m *discover.Mirror, picks []selection.Pick, held map[string]ref.De
 // creates reports whether the target's answer is that its repository is missing, and the
 // mirror has that made.
 func (r *Runner) creates(m *discover.Mirror, err error) bool {
-	if m.Repository.Create == provision.Never || !errors.Is(err, failure.ErrNotFound) {
+	return errors.Is(err, failure.ErrNotFound) && r.makes(m)
+}
+
+// makes reports whether the mirror has its repository made where that is missing.
+func (r *Runner) makes(m *discover.Mirror) bool {
+	if m.Repository.Create == provision.Never {
 		return false
 	}
 	target := r.Places.Target(plan.Action{Mirror: m, To: ref.Reference{Repository: m.Target}})

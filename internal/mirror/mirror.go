@@ -240,11 +240,12 @@ func tags(ctx context.Context, s registry.Source, repo ref.Repository) ([]string
 // Listed is one line of a listing: a tag that is to be mirrored, or why a mirror
 // cannot be followed.
 type Listed struct {
-	Mirror *discover.Mirror
-	Tag    string
-	Term   string // what chose the tag, or why it was left out
-	Left   bool   // the tag was considered and left out; only where Runner.Explain is set
-	Err    error
+	Mirror  *discover.Mirror
+	Tag     string
+	Term    string // what chose the tag, or why it was left out
+	Left    bool   // the tag was considered and left out; only where Runner.Explain is set
+	Creates bool   // the target's repository is missing, and a run makes it
+	Err     error
 }
 
 // List returns what would be mirrored, without comparing anything. Upstream is
@@ -264,8 +265,9 @@ func (r *Runner) List(ctx context.Context) ([]Listed, []string, error) {
 		if s.err != nil {
 			lines = append(lines, Listed{Mirror: s.mirror, Err: s.err})
 		}
+		creates := s.mirror.Missing && r.makes(s.mirror)
 		for _, p := range s.picks {
-			lines = append(lines, Listed{Mirror: s.mirror, Tag: targetTag(s.mirror, p), Term: p.Reason})
+			lines = append(lines, Listed{Mirror: s.mirror, Tag: targetTag(s.mirror, p), Term: p.Reason, Creates: creates})
 		}
 		for _, d := range s.dropped {
 			lines = append(lines, Listed{Mirror: s.mirror, Tag: d.Tag, Term: d.Reason, Left: true})

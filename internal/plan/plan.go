@@ -195,7 +195,7 @@ func decide(w Wanted) Action {
 	case w.Have == a.Want:
 		a.Verb, a.Reason = InSync, "same digest"
 	case w.Have == "" && w.Creates:
-		a.Verb, a.Reason, a.Creates = Copy, creation(w.Mirror.Repository.Create), true
+		a.Verb, a.Reason, a.Creates = Copy, Creation(w.Mirror.Repository.Create), true
 	case w.Have == "":
 		a.Verb, a.Reason = Copy, "missing at destination"
 	case !w.Mirror.Options.Replace:
@@ -209,8 +209,8 @@ func decide(w Wanted) Action {
 	return a
 }
 
-// creation words what an image goes to that has no repository yet.
-func creation(how provision.Create) string {
+// Creation words what an image goes to that has no repository yet.
+func Creation(how provision.Create) string {
 	if how == provision.OnPush {
 		return "missing at destination; the push creates the repository, from a creation template"
 	}

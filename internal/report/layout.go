@@ -149,19 +149,21 @@ func (g grid) wrapped(row int) []string {
 type arrangement struct {
 	grid    grid
 	host    string // what all destinations begin with, where it was taken out of them
+	notes   footnotes
 	stacked bool
 }
 
 // arrange makes the rows fit into width cells; 0 is as wide as it gets. What gives
-// way, in this order: the registry that all destinations share, the width of names and
-// reasons, the size, the digest, the grid. A tag is never broken.
+// way, in this order: the registry that all destinations share, reasons longer than a line,
+// the width of names and reasons, the size, the digest, the grid. A tag is never broken.
 func arrange(r Report, width int) arrangement {
 	whole := newGrid(r.Rows, columns(r.Kind, ""))
 	if width <= 0 || whole.total() <= width {
 		return arrangement{grid: whole}
 	}
 	host := sharedHost(r.Rows)
-	all := columns(r.Kind, host)
+	notes := footnotesOf(r.Rows, width)
+	all := notes.instead(columns(r.Kind, host))
 	attempts := []struct {
 		columns []column
 		slack   float64
@@ -172,10 +174,10 @@ func arrange(r Report, width int) arrangement {
 	}
 	for _, try := range attempts {
 		if g := newGrid(r.Rows, try.columns); g.shrink(width, try.slack) {
-			return arrangement{grid: g, host: host}
+			return arrangement{grid: g, host: host, notes: notes}
 		}
 	}
-	return arrangement{grid: newGrid(r.Rows, all), host: host, stacked: true}
+	return arrangement{grid: newGrid(r.Rows, columns(r.Kind, host)), host: host, stacked: true}
 }
 
 // sharedHost returns the registry, with its slash, that every destination is in, or ""

@@ -8,6 +8,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/discover"
@@ -216,6 +217,7 @@ type Listed struct {
 	Destination ref.Reference
 	Term        string // what chose the tag, or why it was left out
 	Left        bool   // the tag was considered and left out
+	Creation    string // how the destination's repository, which is missing, is made; "" where it is not
 	Platforms   discover.Platforms
 	Origin      discover.Origin
 	Err         error
@@ -397,8 +399,12 @@ func listingRow(l Listed) Row {
 	case l.Term != "":
 		row.Reason = fmt.Sprintf("chosen by %q", l.Term)
 	}
+	if l.Creation != "" {
+		row.Creates = true
+		row.Reason = strings.TrimPrefix(row.Reason+"; "+l.Creation, "; ")
+	}
 	if l.Err != nil {
-		row.Status, row.Reason = StatusFailed, l.Err.Error()
+		row.Status, row.Reason, row.Creates = StatusFailed, l.Err.Error(), false
 	}
 	if waits(l.Err) {
 		row.Status = StatusBlocked

@@ -173,6 +173,36 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// A reason longer than a line is told once below the table, whole, whatever rows it is of. A
+// short one stays where it is, and so does any where there is room.
+func TestLongReasonsStandBelow(t *testing.T) {
+	target := ref.Repository{Host: registryHost, Path: "mirrors/nginx"}
+	long := "upstream does not answer, and this is why: " + strings.Repeat("lorem ipsum ", 10) + "the end"
+	var listed []report.Listed
+	for i := range 60 {
+		reason := long
+		if i%2 == 1 {
+			reason = fmt.Sprintf("%d %s", i, long)
+		}
+		listed = append(listed, report.Listed{Destination: ref.Reference{Repository: target}, Err: errors.New(reason)})
+	}
+	listed = append(listed, report.Listed{Destination: ref.Reference{Repository: target}, Err: errors.New("short")})
+	text := write(t, report.FromListing(run(), listed, nil), report.Table, report.Options{Width: 100})
+	rows, notes, _ := strings.Cut(text, "\n[1] ")
+	if got := strings.Count(rows, "see [1] below"); got != 30 {
+		t.Errorf("%d rows refer to the reason that 30 have\n%s", got, text)
+	}
+	if !strings.Contains(rows, "  short\n") || strings.Contains(notes, "short") {
+		t.Errorf("a short reason is not in its row\n%s", rows)
+	}
+	if joined := strings.Join(strings.Fields(notes), " "); !strings.HasPrefix(joined, long+" [2] 1 "+long+" [3] 3 ") || strings.Contains(notes, "[21]") {
+		t.Errorf("below stands\n%s", notes)
+	}
+	if wide := write(t, report.FromListing(run(), listed, nil), report.Table, report.Options{}); strings.Contains(wide, "below") {
+		t.Errorf("where lines have no end, reasons are not in their rows\n%s", wide)
+	}
+}
+
 func TestTableFitsWidth(t *testing.T) {
 	for width := 40; width <= 260; width++ {
 		text := write(t, sampleSync(), report.Table, report.Options{Width: width})

@@ -17,17 +17,26 @@ import (
 // writeTable writes the table, the totals below it, and then the warnings.
 func writeTable(w *printer, r Report, o Options) error {
 	if r.Rows.Len() == 0 {
-		w.print(human.Line(o.empty()), "\n")
+		w.print(o.folded(human.Line(o.empty())), "\n")
 	} else if err := writeRows(w, r, o); err != nil {
 		return err
 	}
 	for _, line := range remarks(r) {
-		w.print(line, "\n")
+		w.print(o.folded(line), "\n")
 	}
 	for _, warning := range r.Warnings {
-		w.print(paint("warning:", color.FgYellow, o.Color), " ", human.Line(warning), "\n")
+		text := strings.TrimPrefix(o.folded("warning: "+human.Line(warning)), "warning:")
+		w.print(paint("warning:", color.FgYellow, o.Color), text, "\n")
 	}
 	return nil
+}
+
+// folded breaks a line at words where a terminal would break it anywhere.
+func (o Options) folded(line string) string {
+	if o.Width <= 0 {
+		return line
+	}
+	return strings.Join(human.Wrap(line, o.Width), "\n")
 }
 
 func writeRows(w *printer, r Report, o Options) error {
@@ -43,7 +52,13 @@ func writeRows(w *printer, r Report, o Options) error {
 	} else if err := writeGrid(w, a.grid, colored); err != nil {
 		return err
 	}
-	w.print("\n", summary(r), "\n")
+	for i, line := range a.notes.lines(o.Width) {
+		if i == 0 {
+			w.print("\n")
+		}
+		w.print(line, "\n")
+	}
+	w.print("\n", o.folded(summary(r)), "\n")
 	return nil
 }
 

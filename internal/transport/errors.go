@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -206,10 +207,33 @@ func networkError(err error) error {
 	if token, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
 		return tokenError(token)
 	}
-	if final(err) {
-		return fmt.Errorf("%w: %w", redact.Error(err), registry.ErrPermanent)
+	said := redact.Error(err)
+	if hint := advice(err); hint != "" {
+		said = fmt.Errorf("%w (%s)", said, hint)
 	}
-	return redact.Error(err)
+	if final(err) {
+		return finalError{said}
+	}
+	return said
+}
+
+// finalError is an error of the kind ErrPermanent that says all there is to say itself.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() []error { return []error{e.error, registry.ErrPermanent} }
+
+// advice is what whoever named a host can do about its not being reached, "" for nothing.
+func advice(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return "is the name of the registry right?"
+	}
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return "tls.ca of a configuration file, and --src-cert-dir, name authorities to trust"
+	}
+	if strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		return "--insecure-registry lets a host speak plain HTTP"
+	}
+	return ""
 }
 
 // final reports that a network error is a fact about the host and not an accident: it

@@ -1,9 +1,13 @@
 package transport_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -129,4 +133,32 @@ func TestAnswersThatAreCompressedAreNotUnpacked(t *testing.T) {
 			t.Errorf("asked for %q", got)
 		}
 	})
+}
+
+// Errors of the network say what whoever named the host can do about them, and no more of
+// their kind than they say anyway.
+func TestNetworkErrorsAdvise(t *testing.T) {
+	missing := &net.DNSError{Err: "no such host", Name: "registry.invalid", IsNotFound: true}
+	unknown := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	for _, test := range []struct {
+		err   error
+		final bool
+		end   string
+	}{
+		{missing, true, "no such host (is the name of the registry right?)"},
+		{&url.Error{Op: "Get", URL: "https://registry.invalid/v2/", Err: missing}, true, "no such host (is the name of the registry right?)"},
+		{unknown, true, "unknown authority (tls.ca of a configuration file, and --src-cert-dir, name authorities to trust)"},
+		{&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "a"}}, true, ""},
+		{errors.New("http: server gave HTTP response to HTTPS client"), false, "client (--insecure-registry lets a host speak plain HTTP)"},
+		{&net.DNSError{Err: "timeout", IsTimeout: true, IsTemporary: true}, false, "timeout"},
+		{errors.New("connection reset by peer"), false, "peer"},
+	} {
+		err := transport.NetworkError(test.err)
+		if !strings.HasSuffix(err.Error(), test.end) || strings.Contains(err.Error(), "permanent failure") {
+			t.Errorf("%v became %v, expected it to end with %s", test.err, err, test.end)
+		}
+		if got := errors.Is(err, registry.ErrPermanent); got != test.final {
+			t.Errorf("%v is final: %t", err, got)
+		}
+	}
 }

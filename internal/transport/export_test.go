@@ -25,6 +25,8 @@ var (
 	APIAddress = apiAddress
 	NextLink   = nextLink
 	KindOf     = kindOf
+
+	NetworkError = networkError
 )
 
 // CatalogPage returns the repositories that one page of a host's catalogue names.

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"sync"
@@ -30,9 +31,16 @@ type Principal struct {
 
 // Options are what a Provider works with. The zero Options are good.
 type Options struct {
-	Transport http.RoundTripper // what reaches Entra ID and registries' exchanges, nil for the system's
-	Now       func() time.Time  // the clock, nil for the system's
-	Log       *zap.Logger       // nil for none
+	Transport http.RoundTripper // what reaches Entra ID, and registries' exchanges where Registry is nil; nil for the system's
+
+	// Registry returns what reaches the exchange of the registry at host. It is closed
+	// after each exchange. What it trusts and shows is for that registry alone.
+	Registry func(host string) (*http.Transport, error)
+
+	ExchangeTime time.Duration // bounds one exchange, with its repetitions; 0 means half a minute
+
+	Now func() time.Time // the clock, nil for the system's
+	Log *zap.Logger      // nil for none
 }
 
 // A Provider gives out refresh tokens, one for each registry it is asked for. It asks
@@ -61,6 +69,7 @@ func New(who Principal, o Options) *Provider {
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
 	}
+	o.ExchangeTime = cmp.Or(o.ExchangeTime, 30*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -157,9 +166,27 @@ func (p *Provider) fetch(ctx context.Context, host string) (auth.Issued, error) 
 	if err != nil {
 		return auth.Issued{}, err
 	}
-	refresh, err := exchange(ctx, host, token, cmp.Or(p.principal.Tenant, os.Getenv("AZURE_TENANT_ID")), p.client())
+	refresh, err := p.exchange(ctx, host, token)
 	if err != nil {
 		return auth.Issued{}, err
 	}
 	return auth.Issued{Credential: auth.Credential{Username: nobody, IdentityToken: refresh}, Expires: endOf(refresh)}, nil
+}
+
+// exchange gives the registry at host a token of Entra ID, within its time, over the
+// connections that the registry is to have.
+func (p *Provider) exchange(ctx context.Context, host, token string) (auth.Secret, error) {
+	through := p.opts.Transport
+	if p.opts.Registry != nil {
+		own, err := p.opts.Registry(host)
+		if err != nil {
+			return "", err
+		}
+		defer own.CloseIdleConnections()
+		through = own
+	}
+	late := fmt.Errorf("https://%s/oauth2/exchange: no answer for %s", host, p.opts.ExchangeTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.ExchangeTime, late)
+	defer cancel()
+	return exchange(ctx, host, token, cmp.Or(p.principal.Tenant, os.Getenv("AZURE_TENANT_ID")), client(through))
 }

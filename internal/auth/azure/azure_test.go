@@ -1,22 +1,29 @@
 package azure_test
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth/azure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/authority"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
@@ -387,3 +394,65 @@ func TestIsHost(t *testing.T) {
 }
 
 var _ auth.Describer = (*azure.Provider)(nil)
+
+// The exchange goes over the connections of its registry, with its authority and its client
+// certificate, which Entra ID does not see; one that never ends is given up.
+func TestTheExchangeIsTheRegistrys(t *testing.T) {
+	alone(t)
+	ca, err := authority.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := ca.Server("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := ca.Client(t.TempDir(), "jane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	net := &internet{t: t}
+	hangs := make(chan struct{})
+	var hang atomic.Bool
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hang.Load() {
+			<-hangs
+			return
+		}
+		if name := r.TLS.PeerCertificates[0].Subject.CommonName; name != "jane" {
+			t.Errorf("it was shown %q", name)
+		}
+		r.URL.Host = r.Host
+		net.exchange(w, r)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	host := server.Listener.Addr().String()
+	trusting := func(asked string) (*http.Transport, error) {
+		if asked != host {
+			t.Errorf("connections to %s", asked)
+		}
+		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{shown}, MinVersion: tls.VersionTLS12}}, nil
+	}
+	wantToken(t, azure.New(principal, azure.Options{Transport: net, Registry: trusting}), host, 1)
+	if slices.Contains(net.hosts, host) {
+		t.Error("the exchange went over Entra ID's connections")
+	}
+
+	_, err = azure.New(principal, azure.Options{Transport: net, Registry: func(string) (*http.Transport, error) { return nil, errors.New("no such file") }}).Credential(t.Context(), host)
+	if err == nil || err.Error() != "no such file" {
+		t.Errorf("without its certificates: %v", err)
+	}
+	hang.Store(true)
+	t.Cleanup(func() { close(hangs) })
+	_, err = azure.New(principal, azure.Options{Transport: net, Registry: trusting, ExchangeTime: 50 * time.Millisecond}).Credential(t.Context(), host)
+	if err == nil || !strings.Contains(err.Error(), host+"/oauth2/exchange: no answer for 50ms") || failure.Final(err) {
+		t.Errorf("an exchange that hangs: %v", err)
+	}
+}

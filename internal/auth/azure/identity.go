@@ -56,7 +56,7 @@ func (p *Provider) identity(c cloud.Configuration) (*identity, error) {
 	if who, ok := p.identities[c.ActiveDirectoryAuthorityHost]; ok {
 		return who, nil
 	}
-	credential, err := p.credential(azcore.ClientOptions{Cloud: c, Transport: p.client()})
+	credential, err := p.credential(azcore.ClientOptions{Cloud: c, Transport: client(p.opts.Transport)})
 	if err != nil {
 		return nil, fmt.Errorf("no Azure credentials: %w: %w", err, failure.ErrPermanent)
 	}
@@ -89,11 +89,11 @@ func (p *Provider) credential(o azcore.ClientOptions) (azcore.TokenCredential, e
 	return azidentity.NewChainedTokenCredential(append(chain, managed), nil)
 }
 
-// client is what speaks for the libraries. It follows no redirect: what is exchanged for
+// client is what speaks for the libraries, over the connections of through. It follows no redirect: what is exchanged for
 // a token is not for whomever a token service points to.
-func (p *Provider) client() *http.Client {
+func client(through http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport:     notElsewhere{p.opts.Transport},
+		Transport:     notElsewhere{through},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
 )
@@ -85,6 +86,52 @@ func listsReferrers(t *testing.T, f Fixture) {
 	if tags := tagsOf(t, f, f.Repository); !slices.Equal(tags, []string{"1.0"}) {
 		t.Errorf("tags %v", tags)
 	}
+}
+
+// creates: a repository is made once, by whoever may write, and takes images from then on.
+func creates(t *testing.T, f Fixture) {
+	if !f.Can.Creates {
+		if registry.CanCreateRepository(f.Target, f.Repository) {
+			t.Error("it says that it can make repositories")
+		}
+		if _, err := registry.CreateRepository(t.Context(), f.Target, f.Repository, provision.Settings{}); !errors.Is(err, registry.ErrUnsupported) {
+			t.Errorf("CreateRepository: %v, want ErrUnsupported", err)
+		}
+		return
+	}
+	node := image("new")
+	if err := writeTo(t, f, f.New, node); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("a push to a repository that is missing: %v", err)
+	}
+	readOnly := registry.ReadOnly(f.Target)
+	if !registry.CanCreateRepository(f.Target, f.New) || !registry.CanCreateRepository(readOnly, f.New) {
+		t.Error("it says that it cannot make repositories")
+	}
+	if _, err := registry.CreateRepository(t.Context(), readOnly, f.New, provision.Settings{}); !errors.Is(err, registry.ErrReadOnly) {
+		t.Errorf("CreateRepository of a target that is read-only: %v", err)
+	}
+	for _, want := range []bool{true, false} { // a dry run has made nothing, and what is there is left alone
+		created, err := registry.CreateRepository(t.Context(), f.Target, f.New, provision.Settings{})
+		if err != nil || created != want {
+			t.Errorf("CreateRepository = %t, %v; want %t", created, err, want)
+		}
+		if err := writeTo(t, f, f.New, node); err != nil {
+			t.Errorf("a push after that: %v", err)
+		}
+	}
+	readBack(t, f, f.New, node)
+	absentTag(t, f, f.Repository.Tagged("1.0"))
+}
+
+// writeTo pushes an image under the tag 1.0.
+func writeTo(t *testing.T, f Fixture, repo ref.Repository, node imagetest.Node) error {
+	t.Helper()
+	dst, err := f.Target.OpenDestination(t.Context(), repo)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dst.Close() }()
+	return write(t.Context(), dst, node, "1.0")
 }
 
 // deletes: a tag goes alone, and no manifest goes for it that another tag has.

@@ -22,12 +22,14 @@ type Fixture struct {
 	Target     registry.Target
 	Repository ref.Repository // holds nothing; may be absent where it grows with the first push
 	Sibling    ref.Repository // another at the same host
+	New        ref.Repository // one that is not there; only where Can.Creates
 	Can        Abilities
 }
 
 // Abilities are what a kind of target has beyond the contract. What is not named here has
 // to be refused as unsupported.
 type Abilities struct {
+	Creates       bool // makes repositories, without which nothing can be pushed to them
 	Deletes       bool // removes tags
 	Mounts        bool // takes blobs over from other repositories of the host
 	ListReferrers bool // says of a referrer that it is listed, and lists it
@@ -56,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"blobs of other repositories", mounts},
 		{"referrers", listsReferrers},
 		{"removing tags", deletes},
+		{"making repositories", creates},
 		{"a target that is read-only", readOnly},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
