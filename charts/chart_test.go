@@ -91,13 +91,16 @@ func TestArguments(t *testing.T) {
 			"--config=/etc/ecr-mirror-sync/config/mirrors.yaml", "--region=us-east-1", "--region=eu-west-1", "--prefix=mirrors", "--batch=4",
 			"--allow-upstream=quay.io", "--allow-upstream=docker.io/library/*", "--src-authfile=/etc/ecr-mirror-sync/auth/auth.json",
 			"--render-table", "--spool-dir=/var/cache/ecr-mirror-sync", "--spool-limit=50GiB", "--state=/var/lib/ecr-mirror-sync/state.json",
+			"--notify=slack=file:/etc/ecr-mirror-sync/notify-0/url", "--notify=webhook=file:/etc/ecr-mirror-sync/notify-1/url",
+			"--notify-secret=file:/etc/ecr-mirror-sync/notify-signing/secret", "--notify-every=4h", "--notify-state=/var/lib/ecr-mirror-sync/notified.json",
 			"--metrics-pushgateway=http://pushgateway.monitoring:9091", "--metrics-emf", "--max-duration=1h",
 		},
 		deployment: slices.Concat([]any{
 			"daemon", "--policy=/etc/ecr-mirror-sync/policy/policy.json", "--log-format=json",
 			"--config=/etc/ecr-mirror-sync/config/mirrors.yaml", "--src-authfile=/etc/ecr-mirror-sync/auth/auth.json",
 		}, spool, []any{
-			"--state=s3://my-bucket/ecr-mirror-sync/prune.json", "--listen=:8080", "--interval=10m", "--jitter=30s", "--max-failed-runs=5",
+			"--state=s3://my-bucket/ecr-mirror-sync/prune.json", "--notify=shoutrrr=file:/etc/ecr-mirror-sync/notify-0/url",
+			"--notify-state=s3://my-bucket/ecr-mirror-sync/told.json", "--listen=:8080", "--interval=10m", "--jitter=30s", "--max-failed-runs=5",
 			"--grace=30s", "--pprof",
 		}),
 		job:    slices.Concat([]any{"sync", "--insecure-policy", "--log-format=json"}, spool, []any{"--shards=1"}),
@@ -115,7 +118,7 @@ func TestFilesAreWhereTheArgumentsPoint(t *testing.T) {
 		workload := render(t, values).one(kind)
 		args, _ := container(workload)["args"].([]any)
 		for _, arg := range args {
-			_, file, _ := strings.Cut(arg.(string), "=")
+			file := arg.(string)[strings.LastIndexAny(arg.(string), "=:")+1:]
 			if !strings.HasPrefix(file, "/etc/") {
 				continue
 			}
@@ -245,6 +248,11 @@ func TestRefused(t *testing.T) {
 		{"a daemon that pushes", `{"mode":"deployment","metrics":{"pushgateway":"http://p"}}`, "scraped"},
 		{"a scraped run", `metrics.podMonitor.enabled=true`, "ends before"},
 		{"a monitor without a Service", `{"mode":"deployment","service":{"enabled":false},"metrics":{"serviceMonitor":{"enabled":true}}}`, "needs service.enabled"},
+		{"a receiver of no kind", `notify.receivers=[{"kind":"mail","secret":"a","key":"b"}]`, "kind"},
+		{"a receiver without a Secret", `notify.receivers=[{"kind":"slack","url":"https://hooks.example.com/T0/secret"}]`, "receivers"},
+		{"a signature of no webhook", `notify={"receivers":[{"kind":"slack","secret":"a","key":"b"}],"signing":{"secret":"s"}}`, "has none"},
+		{"a collector that is no URL", `tracing.endpoint="collector:4318"`, "tracing"},
+		{"headers for nobody", `tracing.headersSecret.name="collector"`, "set tracing.endpoint"},
 		{"shards that prune", `{"shards":2,"state":{"location":"s3://b/k"}}`, "cannot share"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -266,5 +274,46 @@ func TestRefused(t *testing.T) {
 				t.Errorf("error %v, want one that contains %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// The pod of the test tells nobody, and needs no Secret for that.
+func TestTheTestTellsNobody(t *testing.T) {
+	for path, volume := range mounts(render(t, full).one("Pod")) {
+		if strings.Contains(path, "notify") {
+			t.Errorf("%s is %v", path, volume)
+		}
+	}
+}
+
+// The collector is in the environment, and what it wants to see comes from a Secret.
+func TestTracing(t *testing.T) {
+	variables := func(values string) map[string]object {
+		all := map[string]object{}
+		env, _ := container(render(t, values).one(workloads[values]))["env"].([]any)
+		for _, v := range env {
+			all[v.(object)["name"].(string)] = v.(object)
+		}
+		return all
+	}
+	if v := variables(irsa); v["OTEL_EXPORTER_OTLP_ENDPOINT"] != nil || v["OTEL_EXPORTER_OTLP_HEADERS"] != nil {
+		t.Errorf("traces are on: %v", v)
+	}
+	v := variables(full)
+	if got := v["OTEL_EXPORTER_OTLP_ENDPOINT"]["value"]; got != "http://collector.observability:4318" {
+		t.Errorf("the collector is %v", got)
+	}
+	secret := v["OTEL_EXPORTER_OTLP_HEADERS"].at("valueFrom", "secretKeyRef")
+	if diff := cmp.Diff(object{"name": "collector", "key": "headers"}, secret); diff != "" {
+		t.Errorf("headers (-want +got)\n%s", diff)
+	}
+	for values, want := range map[string]int{full: 4318, deployment: 443} {
+		found := false
+		for _, rule := range render(t, values).one("NetworkPolicy").at("spec", "egress").([]any) {
+			found = found || rule.(object)["to"] == nil && rule.(object).at("ports", 0, "port") == want
+		}
+		if !found {
+			t.Errorf("%s: the collector's port %d is closed", values, want)
+		}
 	}
 }

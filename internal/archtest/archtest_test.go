@@ -82,10 +82,11 @@ func TestDirectImports(t *testing.T) {
 		{"migrate", []string{"ref", "auth", "config", "discover", "selection"}},
 		{"dockerhub", []string{"ref", "failure", "auth", "retry", "registry/egress", "registry/redact"}},
 		{"listing", []string{"failure", "discover", "config", "registry"}},
-		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkbody"}},
+		{"bucket", []string{"ref", "manifest", "registry", "registry/redact", "registry/stall", "sdkhttp"}},
 		{"layout", []string{"ref", "registry"}},
 		{"trust", []string{"ref", "failure", "layout", "manifest", "registry", "registry/library"}},
 		{"notify", []string{"report", "report/human", "status", "registry/egress"}},
+		{"tracing", []string{"copy", "discover", "plan", "report", "status", "registry/redact"}},
 		{"metrics", []string{"report", "status", "registry/redact"}},
 		{"auth", nil},
 		{"auth/google", []string{"auth", "failure"}},
@@ -120,7 +121,7 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 	top := map[string][]string{
 		module + "internal/cli":    {module + "cmd/ecr-mirror-sync"},
 		module + "internal/mirror": {module + "internal/cli"},
-		module + "internal/copy":   {module + "internal/mirror", module + "internal/cli"},
+		module + "internal/copy":   {module + "internal/mirror", module + "internal/tracing", module + "internal/cli"},
 		module + "internal/verify": {module + "internal/mirror"},
 	}
 	for _, pkg := range everyPackage(t) {
@@ -136,10 +137,11 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 // and its types.
 func TestWhoKnowsTheSDKs(t *testing.T) {
 	sdks := map[string][]string{
-		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/bucket", "internal/s3store"},
+		"github.com/aws/aws-sdk-go-v2":         {"internal/ecr", "internal/bucket", "internal/s3store", "internal/sdkhttp"},
 		"github.com/aws/smithy-go":             {"internal/ecr", "internal/bucket", "internal/s3store"},
 		"github.com/Azure/azure-sdk-for-go":    {"internal/auth/azure"},
 		"golang.org/x/oauth2":                  {"internal/auth/google"},
+		"go.opentelemetry.io":                  {"internal/tracing"},
 		"cloud.google.com/go/compute/metadata": {"internal/auth/google"},
 	}
 	knows := map[string]bool{}
@@ -156,7 +158,7 @@ func TestWhoKnowsTheSDKs(t *testing.T) {
 			}
 		}
 	}
-	for _, pkg := range []string{"internal/ecr", "internal/bucket", "internal/s3store", "internal/auth/azure", "internal/auth/google"} {
+	for _, pkg := range []string{"internal/ecr", "internal/bucket", "internal/s3store", "internal/sdkhttp", "internal/auth/azure", "internal/auth/google", "internal/tracing"} {
 		if !knows[pkg] {
 			t.Errorf("%s imports no SDK: this test looks in the wrong place", pkg)
 		}

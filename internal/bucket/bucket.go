@@ -128,8 +128,8 @@ func New(opts Options) *Target {
 func (t *Target) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, idle := range t.close {
-		idle()
+	for _, closing := range t.close {
+		closing()
 	}
 	t.close = nil
 	return nil
@@ -183,8 +183,9 @@ func (t *Target) open(ctx context.Context, host string) (*bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, idle, err := connect(ctx, t.opts, settings, name)
+	c, closing, err := connect(ctx, t.opts, settings, name)
 	if err != nil {
+		closing()
 		return nil, fmt.Errorf("bucket %s: %w", host, err)
 	}
 	b := &bucket{
@@ -197,7 +198,7 @@ func (t *Target) open(ctx context.Context, host string) (*bucket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.known[host] = b
-	t.close = append(t.close, idle)
+	t.close = append(t.close, closing)
 	return b, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -15,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkbody"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkhttp"
 )
 
 // client is S3's API. Streams are sent once: what has been read cannot be sent again.
@@ -24,42 +23,41 @@ type client struct {
 	checksums bool // whether the server is AWS's, which compares checksums
 }
 
-// connect reads the configuration, and asks where the bucket is, unless that is known. idle
-// closes connections that nothing uses.
-func connect(ctx context.Context, o Options, s Settings, name string) (c client, idle func(), err error) {
-	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+// connect reads the configuration, and asks where the bucket is, unless that is known.
+// closing closes the connections of the client, also of one that is returned with an error.
+func connect(ctx context.Context, o Options, s Settings, name string) (c client, closing func(), err error) {
+	cfg, err := config.LoadDefaultConfig(ctx, identity(o.Config, s)...)
+	if err != nil {
+		return client{}, func() {}, fmt.Errorf("AWS configuration: %w", err)
+	}
+	connections, err := sdkhttp.New(cfg.HTTPClient, func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = defaultSmallRequests
 		t.DisableCompression = true // digests are of the bytes as they are stored
 	})
-	cfg, err := config.LoadDefaultConfig(ctx, identity(o.Config, s, transport)...)
 	if err != nil {
-		return client{}, nil, fmt.Errorf("AWS configuration: %w", err)
+		return client{}, func() {}, fmt.Errorf("AWS configuration: %w", err)
 	}
+	cfg.HTTPClient = connections
 	if s.Role != "" {
 		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.Role))
 	}
-	idle = func() {}
-	if pool, ok := cfg.HTTPClient.(interface{ CloseIdleConnections() }); ok {
-		idle = pool.CloseIdleConnections
-	}
-	cfg.HTTPClient = sdkbody.Plain(cfg.HTTPClient)
 	cfg.RetryMaxAttempts = o.RetryTimes + 1
 	c = newClient(cfg, s)
 	if s.Region != "" || !c.checksums {
-		return c, idle, nil
+		return c, connections.Close, nil
 	}
 	region, err := askRegion(ctx, c, name)
 	if err == nil && region != "" && region != cfg.Region {
 		cfg.Region = region
 		c = newClient(cfg, s)
 	}
-	return c, idle, err
+	return c, connections.Close, err
 }
 
 // identity says who asks: who the settings say, else who the run is.
-func identity(run aws.Config, s Settings, transport config.HTTPClient) []func(*config.LoadOptions) error {
+func identity(run aws.Config, s Settings) []func(*config.LoadOptions) error {
 	opts := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(transport), config.WithAPIOptions(run.APIOptions), config.WithDefaultRegion(run.Region),
+		config.WithHTTPClient(sdkhttp.WhileLoading()), config.WithAPIOptions(run.APIOptions), config.WithDefaultRegion(run.Region),
 	}
 	if run.Logger != nil {
 		opts = append(opts, config.WithLogger(run.Logger))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/bucket"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -34,6 +35,24 @@ func TestAskRegion(t *testing.T) {
 		got, err := bucket.AskRegion(t.Context(), s.config(), bucket.Settings{Endpoint: s.url}, name)
 		if got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%d %q: %q, %v", tt.status, tt.header, got, err)
+		}
+	}
+}
+
+// Connections once stayed for 90 seconds after each run.
+func TestCloseLeavesNoConnections(t *testing.T) {
+	s := serve(t)
+	target := s.target(bucket.Options{})
+	push(t, target, "app", "1.0", small("one"))
+	if s.open.Load() == 0 {
+		t.Error("none were kept")
+	}
+	if err := target.Close(); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); s.open.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections stay", s.open.Load())
 		}
 	}
 }

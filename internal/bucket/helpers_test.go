@@ -4,11 +4,13 @@ import (
 	"context"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,6 +39,7 @@ type storage struct {
 
 	mu       sync.Mutex
 	requests []*http.Request // without bodies
+	open     atomic.Int64    // connections
 }
 
 // serve starts a server.
@@ -48,7 +51,7 @@ func serve(t *testing.T) *storage {
 	}
 	s := &storage{t: t}
 	fake := gofakes3.New(backend, gofakes3.WithLogger(gofakes3.StdLog(log.New(io.Discard, "", 0)))).Server()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests = append(s.requests, r.Clone(context.WithoutCancel(r.Context())))
 		s.mu.Unlock()
@@ -56,6 +59,16 @@ func serve(t *testing.T) *storage {
 			fake.ServeHTTP(w, r)
 		}
 	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.open.Add(-1)
+		default:
+		}
+	}
+	server.Start()
 	s.url = server.URL
 	s.client = s3.NewFromConfig(s.config(), func(o *s3.Options) {
 		o.UsePathStyle, o.BaseEndpoint = true, &s.url

@@ -13,6 +13,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/migrate"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/tracing"
 )
 
 // command is one invocation of list, copy or sync: its checked flags, its logger, and
@@ -28,6 +29,8 @@ type command struct {
 	page     pageFlags   // where the run is shown as a page
 	home     string      // the Region that is searched where nobody names one
 	empty    string      // said where there is nothing to do; "" blames resource tags
+	name     string      // in traces
+	traces   *tracing.Tracing
 
 	// What a daemon wants to know of its runs; nil where nobody does.
 	beat    func()              // something got done, from many goroutines

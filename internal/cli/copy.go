@@ -77,7 +77,7 @@ in full, so that ghcr.io/org/app with --prefix external becomes external/ghcr.io
 		if err := shown.check(); err != nil {
 			return err
 		}
-		c.page = shown
+		c.name, c.page = "copy", shown
 		c.empty = "nothing to copy: the destination has all that the terms choose"
 		if len(run.regions) > 1 {
 			return usageErrorf("copy takes one --region")

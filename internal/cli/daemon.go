@@ -120,6 +120,8 @@ func serve(cmd *cobra.Command, streams Streams, flags *syncFlags, code *int) err
 	if err != nil {
 		return err
 	}
+	c.name = "daemon"
+	defer c.trace(cmd.Context())()
 	clock := daemon.SystemClock()
 	board, pulse := status.NewBoard(clock.Now()), daemon.NewPulse(clock)
 	gauges := newMetrics(metrics.Options{State: boardState{board}, Runtime: true})

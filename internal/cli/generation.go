@@ -121,7 +121,7 @@ func (g *generation) Run(starting, working context.Context, t daemon.Task) daemo
 		}
 	}
 	g.teller.tell(g.notices, due.seen(r, err, c.began))
-	return daemon.Done{Report: r, Err: err, Found: due.found, Rested: due.rested}
+	return daemon.Done{Report: r, Err: err, Trace: c.traces.Last(), Found: due.found, Rested: due.rested}
 }
 
 // measure counts a run that began then.

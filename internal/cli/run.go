@@ -13,6 +13,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/provision"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/report"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/tracing"
 )
 
 // opened is what runs need besides what they are to mirror: the checked flags, and what was
@@ -43,7 +44,8 @@ func (c *command) open(ctx context.Context, copying copyFlags, opts wireOptions)
 	if o.create, err = copying.creation(); err != nil {
 		return nil, err
 	}
-	opts.run, opts.file, opts.log, opts.retryTimes, opts.readOnly = c.run, c.settled.file.Config, c.log, copying.retryTimes, c.run.dryRun
+	opts.run, opts.file, opts.log, opts.traces = c.run, c.settled.file.Config, c.log, c.traces
+	opts.retryTimes, opts.readOnly = copying.retryTimes, c.run.dryRun
 	o.wiring, err = wire(ctx, opts)
 	return o, err
 }
@@ -51,6 +53,7 @@ func (c *command) open(ctx context.Context, copying copyFlags, opts wireOptions)
 // mirror is what copy and sync have in common: check, wire, plan, carry out, report.
 // What finder returns says what there is to mirror.
 func (c *command) mirror(ctx context.Context, copying copyFlags, opts wireOptions, finder func(context.Context, *wiring) (mirror.Finder, error)) (code int, err error) {
+	defer c.trace(ctx)()
 	ctx, cancel := c.run.withBudget(ctx)
 	defer cancel()
 	m, err := copying.metrics.meter(c)
@@ -93,7 +96,10 @@ type leaver interface {
 
 // carryOut is one run of what finder finds, from its plan to its report. Once starting has
 // ended, nothing new begins; once working has, what is under way stops.
-func (c *command) carryOut(starting, working context.Context, o *opened, finder mirror.Finder) (report.Report, error) {
+func (c *command) carryOut(starting, working context.Context, o *opened, finder mirror.Finder) (r report.Report, err error) {
+	starting, run := c.traces.Begin(starting, c.name)
+	working = run.Join(working)
+	defer func() { run.End(r, err) }()
 	judge, err := o.copying.judge(o.wiring)
 	if err != nil {
 		return report.Report{}, err
@@ -102,7 +108,7 @@ func (c *command) carryOut(starting, working context.Context, o *opened, finder 
 	if some, ok := finder.(leaver); ok {
 		pruning.LeftOut = some.leavesOut
 	}
-	return c.execute(starting, working, memory, &mirror.Runner{
+	runner := &mirror.Runner{
 		Finder:    finder,
 		Places:    o.wiring,
 		Gate:      c.gate(o.wiring),
@@ -124,16 +130,19 @@ func (c *command) carryOut(starting, working context.Context, o *opened, finder 
 			Events:           c.events(),
 			Log:              c.log,
 		},
-	})
+	}
+	traced(run, runner)
+	return c.execute(starting, working, memory, runner, run)
 }
 
 // execute plans and, unless it is a dry run, carries the plan out.
-func (c *command) execute(starting, working context.Context, memory *memory, runner *mirror.Runner) (report.Report, error) {
+func (c *command) execute(starting, working context.Context, memory *memory, runner *mirror.Runner, run *tracing.Run) (report.Report, error) {
 	c.progress.Phase("planning")
 	p, err := runner.Plan(starting)
 	if err != nil {
 		return report.Report{}, ended(starting, err)
 	}
+	run.Planned(p)
 	p.Warnings = append(p.Warnings, memory.warnings()...)
 	for _, a := range p.Actions {
 		if line := c.log.Check(zap.DebugLevel, "planned"); line != nil {

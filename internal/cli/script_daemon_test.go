@@ -90,7 +90,8 @@ func environment(ts *testscript.TestScript) []string {
 	var all []string
 	for _, name := range []string{
 		"HOME", "XDG_RUNTIME_DIR", "TMPDIR", "GORACE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3",
-		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION",
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "OTEL_EXPORTER_OTLP_ENDPOINT",
+		"HOOK", "ECR_MIRROR_SYNC_NOTIFY", "ECR_MIRROR_SYNC_NOTIFY_STATE", "ECR_MIRROR_SYNC_RETRY_TIMES",
 	} {
 		if value := ts.Getenv(name); value != "" {
 			all = append(all, name+"="+value)

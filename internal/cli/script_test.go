@@ -30,6 +30,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/collector"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/pushgateway"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/walker"
@@ -79,6 +80,7 @@ type stage struct {
 	s3       *objectStorage
 	proxies  sync.Map // what the proxy was asked for
 	pushed   *pushgateway.Gateway
+	traces   *collector.Collector
 	daemon   *background
 
 	listeners listeners
@@ -186,6 +188,10 @@ func (s *stage) commands() map[string]command {
 		"measured":      s.measured,
 		"listener":      s.listener,
 		"told":          s.toldOf,
+		"collector":     s.collector,
+		"spans":         s.spans,
+		"same-trace":    s.sameTrace,
+		"unheard":       s.unheard,
 		"start":         s.start,
 		"shows":         s.shows,
 		"logs":          s.logs,
@@ -599,6 +605,7 @@ type upstream struct {
 	user, password string
 	shown          map[string]bool // Authorization headers
 	blobAsked      func()          // called at the next GET of a blob
+	traced         int             // requests that told of a trace
 }
 
 func startUpstream(t *testing.T) *upstream {
@@ -635,6 +642,9 @@ func (u *upstream) note(r *http.Request) (user, password string) {
 	defer u.mu.Unlock()
 	if header := r.Header.Get("Authorization"); header != "" {
 		u.shown[header] = true
+	}
+	if r.Header.Get("Traceparent") != "" || r.Header.Get("Baggage") != "" {
+		u.traced++
 	}
 	if u.blobAsked != nil && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
 		go u.blobAsked()

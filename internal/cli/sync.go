@@ -59,7 +59,7 @@ With --interval it goes on, as ecr-mirror-sync daemon does.
 			return err
 		}
 		defer c.progress.Close()
-		c.page = shown
+		c.name, c.page = "sync", shown
 		upstream, err := flags.source.asking(streams, "docker.io")
 		if err != nil {
 			return err

@@ -80,6 +80,7 @@ type tagging struct {
 	log     *zap.Logger
 
 	registries *ecr.Registries
+	session    *ecr.Session // nil until open
 	repository *ecr.TaggedRepository
 }
 
@@ -119,6 +120,14 @@ func beginTagging(flags *pflag.FlagSet, streams Streams, f *taggingFlags, reposi
 	}, nil
 }
 
+// Close ends what open has begun.
+func (t *tagging) Close() error {
+	if t.session == nil {
+		return nil
+	}
+	return t.session.Close()
+}
+
 // open finds the repository.
 func (t *tagging) open(ctx context.Context) error {
 	session, err := ecr.Open(ctx, ecr.Options{
@@ -130,6 +139,7 @@ func (t *tagging) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.session = session
 	t.registries = ecr.NewRegistries(session, nil)
 	region := cmp.Or(t.named.At.Region, t.flags.region, session.Region())
 	t.repository, err = t.registries.Repository(ctx, t.named, region)

@@ -73,7 +73,7 @@ func oneRepository(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func track(cmd *cobra.Command, streams Streams, tagging *taggingFlags, rule *ruleFlags, repository string) (int, error) {
+func track(cmd *cobra.Command, streams Streams, tagging *taggingFlags, rule *ruleFlags, repository string) (code int, err error) {
 	t, err := beginTagging(cmd.Flags(), streams, tagging, repository)
 	if err != nil {
 		return 0, err
@@ -93,6 +93,7 @@ func track(cmd *cobra.Command, streams Streams, tagging *taggingFlags, rule *rul
 		return exitOK, t.printTerraform(rule.terraform, tags)
 	}
 	ctx := cmd.Context()
+	defer closing(t, &err)
 	if err := t.open(ctx); err != nil {
 		return 0, err
 	}
@@ -102,11 +103,12 @@ func track(cmd *cobra.Command, streams Streams, tagging *taggingFlags, rule *rul
 	return t.change(ctx, tags)
 }
 
-func untrack(cmd *cobra.Command, streams Streams, tagging *taggingFlags, repository string) (int, error) {
+func untrack(cmd *cobra.Command, streams Streams, tagging *taggingFlags, repository string) (code int, err error) {
 	t, err := beginTagging(cmd.Flags(), streams, tagging, repository)
 	if err != nil {
 		return 0, err
 	}
+	defer closing(t, &err)
 	if err := t.open(cmd.Context()); err != nil {
 		return 0, err
 	}

@@ -119,6 +119,8 @@ func (v verification) run(ctx context.Context, some subset) (code int, err error
 	if err := v.check(); err != nil {
 		return 0, err
 	}
+	v.name = "verify"
+	defer v.trace(ctx)()
 	ctx, cancel := v.command.run.withBudget(ctx)
 	defer cancel()
 	told, err := v.copying.notify.notices(v.command, "verify")
@@ -128,6 +130,7 @@ func (v verification) run(ctx context.Context, some subset) (code int, err error
 	var r report.Report
 	defer func() { told.ended(ctx, r, err, v.began) }()
 	v.opts.retryTimes, v.opts.readOnly = v.copying.retryTimes, !v.flags.repair
+	v.opts.log, v.opts.traces = v.log, v.traces
 	w, err := wire(ctx, v.opts)
 	if err != nil {
 		return 0, err
@@ -188,7 +191,10 @@ func (v verification) runner(w *wiring, some subset) (*mirror.Runner, error) {
 }
 
 // execute compares, verifies, and repairs where that is asked for.
-func (v verification) execute(ctx context.Context, runner *mirror.Runner) (report.Report, error) {
+func (v verification) execute(ctx context.Context, runner *mirror.Runner) (r report.Report, err error) {
+	ctx, run := v.traces.Begin(ctx, v.name)
+	defer func() { run.End(r, err) }()
+	traced(run, runner)
 	v.progress.Phase("comparing")
 	p, err := runner.Differences(ctx)
 	if err != nil {

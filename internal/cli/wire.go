@@ -25,6 +25,7 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/egress"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry/library"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/shard"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/tracing"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/trust"
 )
@@ -61,6 +62,7 @@ type wireOptions struct {
 	readOnly   bool
 	partial    bool             // whether only some of the mirrors run
 	metrics    *metrics.Metrics // hear of every request; nil means nobody does
+	traces     *tracing.Tracing // follow every request; nil means nobody does
 	egress     []netip.Prefix   // that --allow-egress names
 	log        *zap.Logger
 }
@@ -72,12 +74,13 @@ func wire(ctx context.Context, o wireOptions) (*wiring, error) {
 		RegistryID: o.run.registryID,
 		UserAgent:  "ecr-mirror-sync",
 		Observer:   hearsAWS(o.metrics),
+		Tracer:     followsAWS(o.traces),
 		Log:        o.log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil)}
+	w := &wiring{opts: o, session: session, registries: ecr.NewRegistries(session, nil), close: []func() error{session.Close}}
 	if err := w.nameRegistries(ctx); err != nil {
 		return nil, err
 	}
@@ -223,6 +226,7 @@ func (w *wiring) client(from auth.Provider, settings func(string) registry.Setti
 		RetryTimes:  w.opts.retryTimes,
 		Quota:       w.quota,
 		Observer:    hearsRegistries(w.opts.metrics),
+		Tracer:      followsRegistries(w.opts.traces),
 		Egress:      reach,
 		Log:         w.opts.log,
 	})

@@ -41,7 +41,9 @@ func (j *job) blobs(ctx context.Context, all []manifest.Blob) error {
 // read from there with this action's own credentials.
 func (j *job) blob(ctx context.Context, want ref.Descriptor) error {
 	_, err := j.copier.blobsDone.do(ctx, j.contentOfBlob(want), j.action.From.Repository, func(ctx context.Context) (struct{}, error) {
+		ctx, ended := j.piece(ctx, PieceBlob, want)
 		err := j.obtain(ctx, want)
+		ended(err)
 		if err == nil {
 			j.copier.spool.brought(j.contentOfBlob(want))
 		}
@@ -148,6 +150,9 @@ func (j *job) upload(ctx context.Context, want ref.Descriptor, session registry.
 		Repeated: func(err error, pause time.Duration) {
 			j.copier.log.Warn("copying a blob again", zap.String("mirror", j.action.Mirror.Name), zap.Stringer("destination", j.action.To), zap.String("digest", string(want.Digest)),
 				zap.Duration("pause", pause), zap.Error(err))
+			if repeated := j.copier.opts.Events.Repeated; repeated != nil {
+				repeated(ctx, err, pause)
+			}
 			resting = true
 			j.copier.queue.rest()
 		},

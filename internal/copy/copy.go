@@ -87,6 +87,47 @@ type Events struct {
 	Moved    func(a plan.Action, bytes int) // blob bytes on their way to the destination
 	Finished func(plan.Result)
 	Created  func(ref.Repository) // a repository was made
+
+	// Image and Piece are told what begins, and return the context under which it is done:
+	// the one they are given, or one of it that knows more. What else they return is called
+	// once when it has ended. Repeated is told under whose context something is tried again.
+	Image    func(context.Context, plan.Action) (context.Context, func(plan.Result))
+	Piece    func(context.Context, Piece) (context.Context, func(error))
+	Repeated func(ctx context.Context, err error, pause time.Duration)
+}
+
+// Piece is a part of an image that is brought to a destination by itself.
+type Piece struct {
+	Kind   PieceKind
+	To     ref.Reference
+	Digest ref.Digest
+	Size   int64
+}
+
+// PieceKind says what a Piece is.
+type PieceKind string
+
+// The kinds of pieces. A tag is the image's root, under its tag.
+const (
+	PieceBlob     PieceKind = "blob"
+	PieceManifest PieceKind = "manifest"
+	PieceTag      PieceKind = "tag"
+)
+
+// image tells that an action begins.
+func (e Events) image(ctx context.Context, a plan.Action) (context.Context, func(plan.Result)) {
+	if e.Image == nil {
+		return ctx, func(plan.Result) {}
+	}
+	return e.Image(ctx, a)
+}
+
+// piece tells that a piece begins.
+func (e Events) piece(ctx context.Context, p Piece) (context.Context, func(error)) {
+	if e.Piece == nil {
+		return ctx, func(error) {}
+	}
+	return e.Piece(ctx, p)
 }
 
 // Places says where the two sides of an action are. For actions with the same
@@ -245,6 +286,7 @@ func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Resu
 	if c.opts.Events.Started != nil {
 		c.opts.Events.Started(a)
 	}
+	ctx, ended := c.opts.Events.image(ctx, a)
 	began := time.Now()
 	var moved atomic.Int64
 	result := c.attempt(ctx, &job{copier: c, action: a, moved: &moved, begun: begun})
@@ -253,6 +295,7 @@ func (c *Copier) one(ctx context.Context, a plan.Action, begun func()) plan.Resu
 	if result.Status == plan.HasFailed {
 		c.failed.Add(1)
 	}
+	ended(result)
 	if c.opts.Events.Finished != nil {
 		c.opts.Events.Finished(result)
 	}

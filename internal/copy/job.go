@@ -86,6 +86,8 @@ func (j *job) below(ctx context.Context, n *Node) error {
 
 // write stores n's manifest by its digest.
 func (j *job) write(ctx context.Context, n *Node) (listed bool, err error) {
+	ctx, ended := j.piece(ctx, PieceManifest, ref.Descriptor{Digest: n.Digest, Size: int64(len(n.Manifest.Raw))})
+	defer func() { ended(err) }()
 	if n.Subject == "" {
 		err = registry.WriteManifest(ctx, j.dst, n.Digest.String(), n.Manifest)
 	} else {
@@ -120,6 +122,15 @@ func (j *job) belowAgain(ctx context.Context, n *Node, refusal error) error {
 		}
 	}
 	return j.below(ctx, n)
+}
+
+// piece tells that a piece of the image begins.
+func (j *job) piece(ctx context.Context, kind PieceKind, d ref.Descriptor) (context.Context, func(error)) {
+	p := Piece{Kind: kind, To: j.action.To.Repository.Digested(d.Digest), Digest: d.Digest, Size: d.Size}
+	if kind == PieceTag {
+		p.To = j.action.To
+	}
+	return j.copier.opts.Events.piece(ctx, p)
 }
 
 func (j *job) contentOf(n *Node) content {

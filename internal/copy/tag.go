@@ -66,6 +66,8 @@ func (j *job) needsTag(ctx context.Context) (bool, error) {
 // its tag, and reads back what the tag then says. It reports whether it had to. A root
 // that is refused for want of what it names is sent a second time at most.
 func (j *job) tag(ctx context.Context, root *Node) (wrote bool, err error) {
+	ctx, ended := j.piece(ctx, PieceTag, ref.Descriptor{Digest: root.Digest, Size: int64(len(root.Manifest.Raw))})
+	defer func() { ended(err) }()
 	for again := true; ; again = false {
 		if needed, err := j.needsTag(ctx); err != nil || !needed {
 			return false, err

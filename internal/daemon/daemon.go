@@ -60,6 +60,7 @@ type Done struct {
 	Err    error              // why there was no plan
 	Found  []status.Described // what Task.Found was told
 	Rested map[string]bool    // those of Found that were left out
+	Trace  string             // the id of its trace, "" where nobody traces
 }
 
 // Options are what a Daemon works with. Jitter, MaxFailedRuns, Changed, Finished, Random
@@ -227,7 +228,7 @@ func (d *Daemon) once(ctx context.Context, due []tick) status.Run {
 	d.opts.Board.Enter(status.Waiting, d.opts.Clock.Now())
 	d.publish()
 	d.count(run)
-	d.tell(run)
+	d.tell(run, done.Trace)
 	d.opts.Finished(run)
 	return run
 }
@@ -320,14 +321,17 @@ func (d *Daemon) count(run status.Run) {
 	}
 }
 
-// tell sums a run up in one line.
-func (d *Daemon) tell(run status.Run) {
+// tell sums a run up in one line, with the id of its trace where it has one.
+func (d *Daemon) tell(run status.Run, trace string) {
 	t := run.Totals
 	fields := []zap.Field{
 		zap.Int64("run", run.Number), zap.String("outcome", string(run.Outcome)),
 		zap.Int("mirrors", run.Mirrors), zap.Int("resting", run.Resting), zap.Int("behind", run.Behind),
 		zap.Int("images", t.Images), zap.Int("copied", t.Copied+t.Updated), zap.Int("blocked", t.Blocked), zap.Int("failed", t.Failed), zap.Int("notDone", t.Pending),
 		zap.Int64("bytes", t.Bytes), zap.Duration("duration", time.Duration(run.DurationMs)*time.Millisecond),
+	}
+	if trace != "" {
+		fields = append(fields, zap.String("traceId", trace))
 	}
 	if run.Error != "" {
 		fields = append(fields, zap.String("error", run.Error))

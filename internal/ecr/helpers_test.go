@@ -76,6 +76,7 @@ func open(t *testing.T, opts ecr.Options) *ecr.Session {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
+	t.Cleanup(func() { _ = session.Close() })
 	return session
 }
 

@@ -30,14 +30,28 @@ type Observer interface {
 	TokenExpires(host string, at time.Time)
 }
 
-// observing lets o, where it is not nil, hear of all calls.
-func observing(o Observer) []func(*middleware.Stack) error {
-	if o == nil {
+// Tracer follows requests to AWS, each attempt by itself. Its method is called by many
+// goroutines and returns at once.
+type Tracer interface {
+	// Request tells that r is about to be sent, to which host, and for which operation of
+	// AWS's. What it returns is called once: with the status of the answer, 0 where there was
+	// none, with the bytes of the body that was sent, and with what went wrong. Neither r nor
+	// its header may be changed.
+	Request(ctx context.Context, r *http.Request, host, operation string) (ended func(status int, bytes int64, err error))
+}
+
+// observing lets o hear of all calls, and t follow them, where they are not nil.
+func observing(o Observer, t Tracer) []func(*middleware.Stack) error {
+	if o == nil && t == nil {
 		return nil
 	}
 	heard := middleware.DeserializeMiddlewareFunc("ecr-mirror-sync.Observer", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		ended := follow(ctx, t, in.Request)
 		out, metadata, err := next.HandleDeserialize(ctx, in)
-		tell(ctx, o, in.Request, out.RawResponse, err)
+		ended(out.RawResponse, err)
+		if o != nil {
+			tell(ctx, o, in.Request, out.RawResponse, err)
+		}
 		return out, metadata, err
 	})
 	return []func(*middleware.Stack) error{
@@ -47,13 +61,34 @@ func observing(o Observer) []func(*middleware.Stack) error {
 	}
 }
 
+// follow has one attempt followed. What it returns is told the answer.
+func follow(ctx context.Context, t Tracer, request any) (ended func(answer any, err error)) {
+	asked, ok := request.(*smithyhttp.Request)
+	if t == nil || !ok {
+		return func(any, error) {}
+	}
+	end := t.Request(ctx, asked.Request, asked.URL.Host, operationOf(ctx))
+	return func(answer any, err error) {
+		status := 0
+		if answered, ok := answer.(*smithyhttp.Response); ok && answered != nil {
+			status = answered.StatusCode
+		}
+		end(status, max(0, asked.ContentLength), err)
+	}
+}
+
+// operationOf is what IAM calls the operation that a call is for.
+func operationOf(ctx context.Context) string {
+	return prefixOf(awsmiddleware.GetServiceID(ctx)) + ":" + awsmiddleware.GetOperationName(ctx)
+}
+
 // tell tells of one attempt.
 func tell(ctx context.Context, o Observer, request, answer any, err error) {
 	asked, ok := request.(*smithyhttp.Request)
 	if !ok {
 		return
 	}
-	operation := prefixOf(awsmiddleware.GetServiceID(ctx)) + ":" + awsmiddleware.GetOperationName(ctx)
+	operation := operationOf(ctx)
 	answered, ok := answer.(*smithyhttp.Response)
 	if !ok || answered == nil {
 		o.Answered(asked.URL.Host, operation, 0, nil)

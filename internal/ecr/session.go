@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
@@ -28,7 +27,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkbody"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/sdkhttp"
 )
 
 // DefaultRegion is used where neither the command line nor the AWS configuration names
@@ -47,6 +46,7 @@ type Options struct {
 	RegistryID string      // the account whose registry is meant; "" means the caller's
 	UserAgent  string      // "name" or "name/version", added to the SDK's own
 	Observer   Observer    // nil means none
+	Tracer     Tracer      // nil means none
 	Log        *zap.Logger // nil means no logging
 
 	tuning tuning // for tests
@@ -61,7 +61,8 @@ type Session struct {
 	api    string // where ECR's API is, "" for where base says
 	log    *zap.Logger
 
-	profile string // whose credentials these are, "" where none was named
+	connections *sdkhttp.Client // nil where they are those of the session that this one came of
+	profile     string          // whose credentials these are, "" where none was named
 
 	asking        singleflight.Group // for account
 	askingAliases singleflight.Group
@@ -98,48 +99,55 @@ type regional struct {
 }
 
 // Open reads the AWS configuration. It contacts AWS only where the configuration
-// itself says so; credentials are fetched when a call first needs them.
+// itself says so; credentials are fetched when a call first needs them. Close ends the
+// session.
 func Open(ctx context.Context, opts Options) (*Session, error) {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	base, err := load(ctx, opts, "")
+	base, connections, err := load(ctx, opts, "")
 	if err != nil {
 		return nil, err
 	}
-	return newSession(base, opts), nil
+	s := newSession(base, opts)
+	s.connections = connections
+	return s, nil
 }
 
 // load reads the AWS configuration, with the credentials of a profile where one is named.
 // A profile that is named goes before keys and web identities of the environment, and one
-// that does not exist is an error.
-func load(ctx context.Context, opts Options, profile string) (aws.Config, error) {
+// that does not exist is an error. The connections are those of the configuration.
+func load(ctx context.Context, opts Options, profile string) (aws.Config, *sdkhttp.Client, error) {
 	roles := &lateSTS{}
 	base, err := config.LoadDefaultConfig(ctx,
 		config.WithSharedConfigProfile(profile), // the configuration's own, where that is ""
 		// Said here and not afterwards, since the clients that fetch credentials are
 		// made while the configuration is loaded, and web identities need a Region.
 		config.WithDefaultRegion(DefaultRegion),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
+		config.WithHTTPClient(sdkhttp.WhileLoading().WithTimeout(cmp.Or(opts.tuning.attemptTimeout, attemptTimeout))),
 		config.WithLogger(sdkLog{opts.Log}),
-		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer)...)),
+		config.WithAPIOptions(append(userAgent(opts.UserAgent), observing(opts.Observer, opts.Tracer)...)),
 		roles.options,
 	)
 	if missing, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return aws.Config{}, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
+		return aws.Config{}, nil, fmt.Errorf("AWS configuration: there is no profile %q: see AWS_PROFILE, and aws configure list-profiles", missing.Profile)
 	}
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
+		return aws.Config{}, nil, fmt.Errorf("AWS configuration: %w", err)
 	}
 	// Set afterwards, so that the credential chain keeps the SDK's own short patience:
 	// it ends with a metadata service that most machines do not have.
 	base.Retryer = retryer(base.RetryMode, opts)
-	// Wrapped afterwards, too: while it loads, the SDK wants to add AWS_CA_BUNDLE to the
+	// Replaced afterwards, too: while it loads, the SDK wants to add AWS_CA_BUNDLE to the
 	// client it knows.
-	base.HTTPClient = sdkbody.Plain(base.HTTPClient)
+	connections, err := sdkhttp.New(base.HTTPClient, nil)
+	if err != nil {
+		return aws.Config{}, nil, fmt.Errorf("AWS configuration: %w", err)
+	}
+	base.HTTPClient = connections
 	roles.client = sts.NewFromConfig(base)
 	base.Credentials = explained(base.Credentials, configuredRole(base, profile), opts.Log)
-	return base, nil
+	return base, connections, nil
 }
 
 // newSession returns a session that has the credentials of origin, or of the role of opts.
@@ -151,6 +159,23 @@ func newSession(origin aws.Config, opts Options) *Session {
 	s := &Session{opts: opts, origin: origin, base: base, log: opts.Log, regions: map[string]*regional{}}
 	s.others = map[scope]*Session{{role: opts.Role, registryID: opts.RegistryID}: s}
 	return s
+}
+
+// Close closes the connections to AWS that nothing uses, those of sessions that came of this
+// one and of clients that were made of Config among them. What is under way ends as it
+// would, and leaves none behind.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.others {
+		if other != s {
+			_ = other.Close() // returns no error
+		}
+	}
+	if s.connections != nil {
+		s.connections.Close()
+	}
+	return nil
 }
 
 // As returns a session that was opened as s was, with role and registryID in the place of
@@ -170,11 +195,17 @@ func (s *Session) through(ctx context.Context, access Access, account string) (*
 		}
 		return s.other(as, s.origin), nil
 	}
-	origin, err := load(ctx, s.opts, access.Profile)
+	origin, connections, err := load(ctx, s.opts, access.Profile)
 	if err != nil {
 		return nil, err
 	}
-	return s.other(as, origin), nil
+	other := s.other(as, origin)
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if other.connections == nil { // else it was there before, and has its own
+		other.connections = connections
+	}
+	return other, nil
 }
 
 // other returns the one session of a scope, whose credentials come from origin.

@@ -95,6 +95,7 @@ func ecrWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.aws = session
+	t.Cleanup(func() { _ = session.Close() })
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return w
 }

@@ -52,6 +52,7 @@ func (r *Runner) gather(ctx context.Context, mirrors []*discover.Mirror) []gathe
 func (r *Runner) gatherOne(ctx context.Context, m *discover.Mirror, heads *semaphore.Weighted) (out gathered) {
 	out.mirror = m
 	defer failure.Contain(&out.err)
+	ctx = r.look(ctx, m)
 	s := r.selectOne(ctx, m)
 	out.warnings, out.err = s.warnings, s.err
 	if s.err != nil || len(s.picks) == 0 {
@@ -309,7 +310,7 @@ func (r *Runner) refine(ctx context.Context, p *plan.Plan) {
 			continue
 		}
 		g.Go(func() error {
-			*a = r.inspect(ctx, *a)
+			*a = r.inspect(r.look(ctx, a.Mirror), *a)
 			return nil
 		})
 	}

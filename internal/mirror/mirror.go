@@ -65,6 +65,10 @@ type Runner struct {
 
 	Pruning Pruning
 
+	// Look, where it is given, is told that a mirror is looked at, and returns the context
+	// under which that is done: the one it is given, or one of it that knows more.
+	Look func(context.Context, *discover.Mirror) context.Context
+
 	// Beat, where it is given, is called whenever planning or removing has got a step
 	// further, from many goroutines. What copying does, Copy.Events tells.
 	Beat func()
@@ -367,6 +371,14 @@ func (r *Runner) Sync(ctx context.Context, p plan.Plan) ([]plan.Result, error) {
 	r.remove(ctx, results)
 	r.free(ctx, results)
 	return results, err
+}
+
+// look tells that a mirror is looked at.
+func (r *Runner) look(ctx context.Context, m *discover.Mirror) context.Context {
+	if r.Look == nil {
+		return ctx
+	}
+	return r.Look(ctx, m)
 }
 
 // step tells whoever watches that something got done.

@@ -69,6 +69,9 @@ func newWorld(t *testing.T) *world {
 		if err := targets.Close(); err != nil {
 			t.Error(err)
 		}
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
 		http.DefaultClient.CloseIdleConnections()
 	})
 	w.source, w.target = sources, ecr.NewTarget(targets, w.registries)

@@ -1,7 +1,5 @@
 // Package s3store keeps a state in an object of an S3 bucket, so that runs in a cluster,
 // which have no disk of their own, can share it.
-//
-// Beside package ecr it is the only one that knows the AWS SDK.
 package s3store
 
 import (

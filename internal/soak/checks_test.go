@@ -229,10 +229,7 @@ func (s signed) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // growth is what one life of the daemon held, checkpoint by checkpoint.
-type growth struct {
-	samples []usage
-	began   time.Time
-}
+type growth struct{ samples []usage }
 
 func (g *growth) note(u usage) { g.samples = append(g.samples, u) }
 
@@ -248,28 +245,28 @@ func (g *growth) goroutines() string {
 // enough is how many checkpoints tell a trend from a coincidence.
 const enough = 12
 
-// longEnough is how old a life has to be: connections to AWS that a configuration had open are
-// kept for 90 seconds after the next one is in force.
-const longEnough = 4 * time.Minute
-
 // bounded compares the last third of a life with its first, which is when it warmed up.
 // Connections that are kept for a while come and go with the work, two goroutines with each:
 // what leaks is also there when there are fewest.
 func (g *growth) bounded() (early, late usage, err error) {
 	third := len(g.samples) / 3
 	early, late = least(g.samples[:third]), least(g.samples[len(g.samples)-third:])
-	if len(g.samples) < enough || time.Since(g.began) < longEnough {
+	if len(g.samples) < enough {
 		return early, late, nil
 	}
-	check := func(what string, early, late, most float64) {
-		if late > most {
-			err = errors.Join(err, fmt.Errorf("%s grew from %.0f to %.0f", what, early, late))
-		}
+	return early, late, errors.Join(
+		notMore("memory in KiB", early.peakKiB, late.peakKiB, early.peakKiB/4+16<<10),
+		notMore("heap in KiB", early.heapKiB, late.heapKiB, 4<<10),
+		notMore("goroutines", early.goroutines, late.goroutines, 10),
+		notMore("descriptors", early.descriptors, late.descriptors, 10))
+}
+
+// notMore insists that something has grown by no more than so much.
+func notMore(what string, early, late, by float64) error {
+	if late > early+by {
+		return fmt.Errorf("%s grew from %.0f to %.0f", what, early, late)
 	}
-	check("memory in KiB", early.peakKiB, late.peakKiB, 1.25*early.peakKiB+16<<10)
-	check("goroutines", early.goroutines, late.goroutines, early.goroutines+10)
-	check("descriptors", early.descriptors, late.descriptors, early.descriptors+10)
-	return early, late, err
+	return nil
 }
 
 func least(samples []usage) usage {
@@ -278,7 +275,8 @@ func least(samples []usage) usage {
 	}
 	u := samples[0]
 	for _, s := range samples {
-		u.peakKiB, u.goroutines, u.descriptors = min(u.peakKiB, s.peakKiB), min(u.goroutines, s.goroutines), min(u.descriptors, s.descriptors)
+		u.peakKiB, u.heapKiB = min(u.peakKiB, s.peakKiB), min(u.heapKiB, s.heapKiB)
+		u.goroutines, u.descriptors = min(u.goroutines, s.goroutines), min(u.descriptors, s.descriptors)
 	}
 	return u
 }

@@ -143,13 +143,14 @@ func (p *process) ended(ctx context.Context, code int) error {
 // usage is what the program holds.
 type usage struct {
 	peakKiB     float64 // the most memory that was ever resident
+	heapKiB     float64 // what is allocated: the least of many looks is what is in use
 	goroutines  float64
 	descriptors float64
 }
 
 // usage asks the kernel and the program.
 func (p *process) usage(m scrape.Metrics) (usage, error) {
-	u := usage{goroutines: m["go_goroutines"], descriptors: m["process_open_fds"]}
+	u := usage{heapKiB: m["go_memstats_alloc_bytes"] / 1024, goroutines: m["go_goroutines"], descriptors: m["process_open_fds"]}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return u, err
@@ -159,7 +160,7 @@ func (p *process) usage(m scrape.Metrics) (usage, error) {
 			u.peakKiB, err = strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(peak), "kB")), 64)
 		}
 	}
-	if err == nil && (u.peakKiB == 0 || u.goroutines == 0 || u.descriptors == 0) {
+	if err == nil && (u.peakKiB == 0 || u.heapKiB == 0 || u.goroutines == 0 || u.descriptors == 0) {
 		return u, fmt.Errorf("what the daemon holds is not known: %+v", u)
 	}
 	return u, err

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -188,7 +187,10 @@ func (w *world) configure(text func(*world) string) error {
 }
 
 // live starts the daemon. All that its journals hold from now on is its own.
-func (w *world) live(ctx context.Context) error {
+func (w *world) live(ctx context.Context) error { return w.liveEvery(ctx, "1s") }
+
+// liveEvery is live with another interval.
+func (w *world) liveEvery(ctx context.Context, interval string) error {
 	for _, f := range []*front{w.ecr, w.upstream} {
 		if err := f.drained(ctx); err != nil {
 			return err
@@ -197,14 +199,14 @@ func (w *world) live(ctx context.Context) error {
 	}
 	w.local.ResetJournal()
 	w.seen.ResetJournal()
-	w.grows, w.unclear = growth{began: time.Now()}, false
+	w.grows, w.unclear = growth{}, false
 	env := []string{
 		"HOME=" + w.dir, "XDG_RUNTIME_DIR=" + w.dir, "TMPDIR=" + w.dir, "GORACE=atexit_sleep_ms=20",
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_ENDPOINT_URL=" + w.ecr.url, "AWS_REGION=" + w.local.Region(), "AWS_ACCESS_KEY_ID=" + daemonsKey, "AWS_SECRET_ACCESS_KEY=secret",
 	}
 	var err error
-	w.daemon, err = begin(ctx, w.program, w.dir, env, "--config", "mirrors.yaml", "--insecure-policy", "--pprof", "--interval", "1s", "--retry-times", "1")
+	w.daemon, err = begin(ctx, w.program, w.dir, env, "--config", "mirrors.yaml", "--insecure-policy", "--pprof", "--interval", interval, "--retry-times", "1")
 	w.tally.lives++
 	return err
 }

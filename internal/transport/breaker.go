@@ -26,12 +26,17 @@ const (
 
 	firstProbe  = time.Second // after the host was found to be down
 	probesApart = 10 * time.Second
+
+	// hopeTime is how long others wait for what comes of a request that finds out, where
+	// the host has been away for longer than comeback: one that is back answers sooner.
+	hopeTime = 10 * time.Second
 )
 
 // breaker notices that a host answers nobody. It then keeps requests from it, but for one
 // now and then that finds out whether it is back. Those that come in the first minute
-// wait for that; later ones fail at once, so that what is left of a run does not spend
-// the patience of each item on a host that is gone.
+// wait for that; later ones wait for such a request that is under way, and not for long.
+// Where there is none they fail at once, so that what is left of a run does not spend the
+// patience of each item on a host that is gone.
 type breaker struct {
 	name string
 	log  *zap.Logger
@@ -42,20 +47,22 @@ type breaker struct {
 	since  time.Time     // when the host was found to be down; zero while it is not
 	next   time.Time     // when another request may find out
 	apart  time.Duration // that one and the one after
-	back   chan struct{} // closed when it is
+	asked  time.Time     // when one was sent of which nothing is known yet; zero where there is none
+	hope   time.Time     // until when others wait for what comes of it
+	news   chan struct{} // closed when something has come of one
 }
 
 // pass returns when a request may be sent.
 func (b *breaker) pass(ctx context.Context) error {
 	for {
-		wait, back, err := b.look()
+		wait, news, err := b.look()
 		if err != nil || wait == 0 {
 			return err
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-back:
+		case <-news:
 		case <-ctx.Done():
 			timer.Stop()
 			return context.Cause(ctx)
@@ -65,7 +72,7 @@ func (b *breaker) pass(ctx context.Context) error {
 }
 
 // look returns how long to wait before looking again, 0 where a request may be sent.
-func (b *breaker) look() (wait time.Duration, back <-chan struct{}, err error) {
+func (b *breaker) look() (wait time.Duration, news <-chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -73,13 +80,25 @@ func (b *breaker) look() (wait time.Duration, back <-chan struct{}, err error) {
 	case b.since.IsZero():
 		return 0, nil, nil
 	case !now.Before(b.next):
-		b.next = now.Add(b.apart)
-		b.apart = min(2*b.apart, probesApart)
+		b.ask(now)
 		return 0, nil, nil
-	case now.Sub(b.since) >= comeback:
-		return 0, nil, &downError{name: b.name, since: now.Sub(b.since), last: b.last}
+	case now.Sub(b.since) < comeback:
+		return min(b.next.Sub(now), b.since.Add(comeback).Sub(now)), b.news, nil
+	case now.Before(b.hope):
+		return min(b.next.Sub(now), b.hope.Sub(now)), b.news, nil
 	}
-	return min(b.next.Sub(now), b.since.Add(comeback).Sub(now)), b.back, nil
+	return 0, nil, &downError{name: b.name, since: now.Sub(b.since), last: b.last}
+}
+
+// ask notes that a request is sent that finds out. A host that lets such requests hang gives
+// no new hope with each: a long run would spend its time hoping. What is as old as comeback
+// was given up by whoever sent it.
+func (b *breaker) ask(now time.Time) {
+	b.next = now.Add(b.apart)
+	b.apart = min(2*b.apart, probesApart)
+	if b.asked.IsZero() || now.Sub(b.asked) >= comeback {
+		b.asked, b.hope = now, now.Add(hopeTime)
+	}
 }
 
 // waited reports whether an error came of a host that is down and that is waited for.
@@ -99,7 +118,14 @@ func (b *breaker) answered() {
 	}
 	b.log.Info("registry is back", zap.Duration("after", time.Since(b.since)))
 	b.since, b.last = time.Time{}, nil
-	close(b.back)
+	b.tellAll()
+}
+
+// tellAll tells those who wait that something has come of a request.
+func (b *breaker) tellAll() {
+	b.asked, b.hope = time.Time{}, time.Time{}
+	close(b.news)
+	b.news = make(chan struct{})
 }
 
 // silent notes that a request for something got no answer, or none that a registry in
@@ -110,6 +136,7 @@ func (b *breaker) silent(what string, err error) {
 	b.last = err
 	if !b.since.IsZero() {
 		b.next = time.Now().Add(b.apart) // a request that fails after a while is a long question
+		b.tellAll()
 		return
 	}
 	if b.failed == nil {
@@ -119,7 +146,7 @@ func (b *breaker) silent(what string, err error) {
 	if len(b.failed) < manyFailures {
 		return
 	}
-	b.since, b.apart, b.back = time.Now(), firstProbe, make(chan struct{})
+	b.since, b.apart, b.news = time.Now(), firstProbe, make(chan struct{})
 	b.next = b.since.Add(firstProbe)
 	b.log.Warn("registry does not answer, waiting for it", zap.Duration("at most", comeback), zap.Error(err))
 }

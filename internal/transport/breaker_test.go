@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -93,18 +94,96 @@ func TestAHostThatComesBack(t *testing.T) {
 	})
 }
 
-// A daemon lives longer than an outage.
+// A daemon lives longer than an outage. The first that ask after a long one wait for what
+// comes of the one request that finds out: they once failed, and their mirrors rested.
 func TestAHostThatComesBackLate(t *testing.T) {
+	for name, took := range map[string]time.Duration{"quick": 0, "slow at first": 9 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				c := w.client(transport.Options{})
+				askMany(t.Context(), c, repo, 100)
+				time.Sleep(5 * time.Minute)
+				w.serve(host, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(took)
+					manifest(w, r)
+				})
+				for i, err := range askMany(t.Context(), c, repo, 100) {
+					if err != nil {
+						t.Errorf("item %d: %v", i, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Hope costs little: where the host is still away, those who waited fail as soon as that is
+// known, and where it lets the question hang, they do not wait for it to end.
+func TestAHostThatIsStillDown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		handler http.HandlerFunc
+		first   time.Duration // until all but the one that asks have failed
+		all     time.Duration // that many later ones take, one after the other in each of their groups
+	}{
+		"refused":   {nil, 0, 0},
+		"5xx":       {refuse(503, "", ""), 0, 0},
+		"5xx, late": {func(w http.ResponseWriter, _ *http.Request) { time.Sleep(3 * time.Second); w.WriteHeader(503) }, 3 * time.Second, 3 * time.Second},
+		"hangs":     {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 10 * time.Second, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				c := w.client(transport.Options{RequestTimeout: 30 * time.Second})
+				askMany(t.Context(), c, repo, 100)
+				time.Sleep(5 * time.Minute)
+				if tt.handler != nil {
+					w.serve(host, tt.handler)
+				}
+				start, inTime := time.Now(), 0
+				var wg sync.WaitGroup
+				var mu sync.Mutex
+				for i := range 30 {
+					wg.Go(func() {
+						_, err := c.Manifest(t.Context(), repo.Tagged(fmt.Sprint("w", i)))
+						mu.Lock()
+						defer mu.Unlock()
+						if time.Since(start) <= tt.first && errors.Is(err, registry.ErrPermanent) {
+							inTime++
+						}
+					})
+				}
+				wg.Wait()
+				if inTime < 28 { // one asks, and another one where that is still under way
+					t.Errorf("%d of 30 have failed after %s", inTime, tt.first)
+				}
+				start = time.Now()
+				askMany(t.Context(), c, repo, 2000)
+				if took := time.Since(start); took > tt.all {
+					t.Errorf("2000 took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// Whoever gave up while asking takes nobody's hope with him for good.
+func TestTheOneThatAsksGivesUp(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		c := w.client(transport.Options{})
 		askMany(t.Context(), c, repo, 100)
 		time.Sleep(5 * time.Minute)
-		w.serve(host, manifest)
-		for i, err := range askMany(t.Context(), c, repo, 1) {
-			if err != nil {
-				t.Errorf("item %d: %v", i, err)
+		hangs := make(chan struct{})
+		w.serve(host, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-hangs:
+				manifest(w, r)
+			case <-r.Context().Done():
 			}
-		}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		askMany(ctx, c, repo, 1)
+		close(hangs)
+		time.Sleep(time.Hour)
 		for i, err := range askMany(t.Context(), c, repo, 100) {
 			if err != nil {
 				t.Errorf("item %d: %v", i, err)

@@ -47,6 +47,7 @@ type Options struct {
 	Quota func(host string) registry.Quota
 
 	Observer Observer      // nil means none
+	Tracer   Tracer        // nil means none
 	Egress   egress.Policy // where traffic may go besides public addresses
 
 	Log *zap.Logger // nil means no logging

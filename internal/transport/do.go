@@ -56,7 +56,7 @@ const unread = -1
 // its turn. The body of the answer is read whole, at most limit bytes of it.
 func (h *host) small(ctx context.Context, c call, limit int64) (a answer, err error) {
 	op := h.operations.of(c)
-	err = retry.Do(ctx, h.policy(), func(ctx context.Context) error {
+	err = retry.Do(ctx, h.policy(ctx), func(ctx context.Context) error {
 		a, err = h.attempt(ctx, op, c, limit)
 		for err != nil && h.breaker.waited(err) && ctx.Err() == nil {
 			a, err = h.attempt(ctx, op, c, limit) // to be the one that finds out costs no attempt
@@ -114,13 +114,16 @@ func (h *host) exchange(ctx context.Context, c call, limit int64) (answer, error
 	return a, nil
 }
 
-// policy is how calls of this host are repeated.
-func (h *host) policy() retry.Policy {
+// policy is how a call of this host is repeated.
+func (h *host) policy(ctx context.Context) retry.Policy {
 	return retry.Policy{
 		Times: h.opts.RetryTimes,
 		Final: registry.Final,
 		Repeated: func(err error, pause time.Duration) {
 			h.log.Debug("trying again", zap.Error(err), zap.Duration("pause", pause))
+			if h.opts.Tracer != nil {
+				h.opts.Tracer.Repeated(ctx, err, pause)
+			}
 		},
 	}
 }

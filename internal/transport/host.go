@@ -92,6 +92,8 @@ type connections struct {
 	home    *http.Transport // to the registry itself
 	strict  *http.Transport // to others
 	lenient *http.Transport // to others that may be insecure themselves
+
+	tracer Tracer // nil where nobody follows
 }
 
 func newConnections(name, address string, opts Options) (*connections, error) {
@@ -113,6 +115,7 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 
 		tokenService: settings.TokenService,
 
+		tracer:  opts.Tracer,
 		home:    newTransport(config, opts, guard),
 		strict:  newTransport(others, opts, guard),
 		lenient: newTransport(unverified, opts, guard),
@@ -143,6 +146,13 @@ func newTransport(config *tls.Config, opts Options, guard *egress.Guard) *http.T
 // RoundTrip sends a request over the connections that its host may have. That one host
 // may speak plain HTTP does not let it name another that sees a credential in the clear.
 func (c *connections) RoundTrip(req *http.Request) (*http.Response, error) {
+	if c.tracer == nil {
+		return c.roundTrip(req)
+	}
+	return c.followed(req)
+}
+
+func (c *connections) roundTrip(req *http.Request) (*http.Response, error) {
 	if err := c.checkRealm(req); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,16 @@
 {{- if and .Values.caBundle.pem .Values.caBundle.configMap }}
 {{- fail "set caBundle.pem or caBundle.configMap, not both" }}
 {{- end }}
+{{- $webhook := false }}
+{{- range .Values.notify.receivers }}
+{{- $webhook = or $webhook (eq .kind "webhook") }}
+{{- end }}
+{{- if and .Values.notify.signing.secret (not $webhook) }}
+{{- fail "notify.signing signs webhooks, and notify.receivers has none" }}
+{{- end }}
+{{- if and .Values.tracing.headersSecret.name (not .Values.tracing.endpoint) }}
+{{- fail "tracing.headersSecret is for a collector: set tracing.endpoint" }}
+{{- end }}
 {{- if eq .Values.mode "deployment" }}
 {{- if gt (int .Values.shards) 1 }}
 {{- fail "shards are for the modes cronjob and job: the daemon of mode deployment is one process" }}

@@ -51,6 +51,22 @@
 {{- else if .Values.state.volume }}
 - --state=/var/lib/ecr-mirror-sync/state.json
 {{- end }}
+{{- with .Values.notify }}
+{{- range $i, $to := .receivers }}
+- {{ printf "--notify=%s=file:/etc/ecr-mirror-sync/notify-%d/url" $to.kind $i | quote }}
+{{- end }}
+{{- if .signing.secret }}
+- --notify-secret=file:/etc/ecr-mirror-sync/notify-signing/secret
+{{- end }}
+{{- if ne .every "24h" }}
+- --notify-every={{ .every }}
+{{- end }}
+{{- if .state }}
+- {{ printf "--notify-state=%s" .state | quote }}
+{{- else if $.Values.state.volume }}
+- --notify-state=/var/lib/ecr-mirror-sync/notified.json
+{{- end }}
+{{- end }}
 {{- with .Values.metrics.pushgateway }}
 - {{ printf "--metrics-pushgateway=%s" . | quote }}
 {{- end }}
@@ -96,6 +112,19 @@
     secretKeyRef:
       name: {{ .name }}
       key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- end }}
+{{- if .headersSecret.name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .headersSecret.name }}
+      key: {{ .headersSecret.key }}
 {{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
@@ -153,6 +182,16 @@ name, file, key, and one of configMap and secret. */}}
     name: {{ $fullname }}-registries-d
 {{- end }}
 {{- end }}
+{{- if .Values.notify }}
+{{- range $i, $to := .Values.notify.receivers }}
+{{ include "ecr-mirror-sync.fileVolume" (dict "name" (printf "notify-%d" $i) "file" "url" "key" $to.key "secret" $to.secret) }}
+{{- end }}
+{{- with .Values.notify.signing }}
+{{- if .secret }}
+{{ include "ecr-mirror-sync.fileVolume" (dict "name" "notify-signing" "file" "secret" "key" .key "secret" .secret) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if .Values.caBundle.pem }}
 {{ include "ecr-mirror-sync.fileVolume" (dict "name" "ca" "file" "ca.crt" "key" "ca.crt" "configMap" $fullname) }}
 {{- else if .Values.caBundle.configMap }}
@@ -194,6 +233,18 @@ name, file, key, and one of configMap and secret. */}}
 - name: registries-d
   mountPath: /etc/containers/registries.d/{{ $file }}
   subPath: {{ $file }}
+  readOnly: true
+{{- end }}
+{{- end }}
+{{- if .Values.notify }}
+{{- range $i, $_ := .Values.notify.receivers }}
+- name: notify-{{ $i }}
+  mountPath: /etc/ecr-mirror-sync/notify-{{ $i }}
+  readOnly: true
+{{- end }}
+{{- if .Values.notify.signing.secret }}
+- name: notify-signing
+  mountPath: /etc/ecr-mirror-sync/notify-signing
   readOnly: true
 {{- end }}
 {{- end }}
