@@ -77,7 +77,7 @@ func TestKilledProcess(t *testing.T) {
 		}
 		points++
 		out.Reset()
-		err = w.program(t.Context(), t, &out, repo, "--recheck").Run()
+		err = w.program(t.Context(), t, &out, repo).Run()
 		if err := errors.Join(err, w.complete(repo, now)); err != nil {
 			lost++
 			t.Errorf("after being killed at request %d: %v\n%s", nth, err, out.String())

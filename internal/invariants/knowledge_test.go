@@ -137,12 +137,24 @@ func TestAStallIsAnErrorInTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(results, func(r plan.Result) bool { return r.Status == plan.HasFailed }) {
-				t.Errorf("nothing failed: %v", results)
+			// Several images want the layer, one after the other: the first that gives up tells.
+			var gaveUp time.Time
+			for _, r := range results {
+				if end := r.Began.Add(r.Duration); r.Status == plan.HasFailed && (gaveUp.IsZero() || end.Before(gaveUp)) {
+					gaveUp = end
+				}
 			}
-			took := time.Since(<-stalled)
-			faults.Measured(t, faults.StallPastLimit, int(max(0, took-limit).Milliseconds()))
-			if took < limit || took > limit+time.Second {
+			if gaveUp.IsZero() {
+				t.Fatalf("nothing failed: %v", results)
+			}
+			took := gaveUp.Sub(<-stalled)
+			past := time.Second
+			if faults.Full() {
+				faults.Measured(t, faults.StallPastLimit, int(max(0, took-limit).Milliseconds()))
+			} else {
+				past = 20 * time.Second // other tests have the processors; package transport's clock is exact
+			}
+			if took < limit || took > limit+past {
 				t.Errorf("it took %s with a limit of %s", took, limit)
 			}
 		})
