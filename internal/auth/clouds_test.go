@@ -1,6 +1,8 @@
 package auth_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -22,7 +24,10 @@ import (
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth/azure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/auth/google"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/failure"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ref"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/retry"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/transport"
 )
 
@@ -81,6 +86,7 @@ type guard struct {
 	bearers *mint
 	storage string
 	login   func(user, password, refresh string) bool
+	begun   func() // is called when an upload has been opened, where it is not nil
 
 	mu   sync.Mutex
 	seen []string // everything that could be a secret
@@ -109,8 +115,20 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/token":
 		g.token(w, r, user, password, refresh)
 	case !g.bearers.accepts(bearer):
-		w.Header().Set("Www-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="%s",scope="repository:org/app:pull"`, g.URL, g.host()))
+		scope := "pull"
+		if strings.Contains(r.URL.Path, "/uploads/") {
+			scope = "pull,push"
+		}
+		w.Header().Set("Www-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="%s",scope="repository:org/app:%s"`, g.URL, g.host(), scope))
 		w.WriteHeader(http.StatusUnauthorized)
+	case r.Method == http.MethodPost:
+		w.Header().Set("Location", r.URL.Path+"session")
+		w.WriteHeader(http.StatusAccepted)
+		if g.begun != nil {
+			g.begun()
+		}
+	case r.Method == http.MethodPut:
+		g.store(w, r)
 	case strings.Contains(r.URL.Path, "/blobs/"):
 		http.Redirect(w, r, g.storage+"/blob?signature=of-"+g.host(), http.StatusTemporaryRedirect)
 	default:
@@ -120,13 +138,23 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// store takes a blob that is what its digest says.
+func (g *guard) store(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || digest.FromBytes(body).String() != r.URL.Query().Get("digest") {
+		http.Error(w, "another digest", http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusCreated)
+}
+
 // token is the token service of the registry. Passwords come by GET, refresh tokens in a
 // form, as the distribution's specification has it.
 func (g *guard) token(w http.ResponseWriter, r *http.Request, user, password, refresh string) {
 	form := r.Form
 	formed := refresh == "" && r.Method == http.MethodGet ||
 		r.Method == http.MethodPost && form.Get("grant_type") == "refresh_token" && form.Get("client_id") != "" && user == ""
-	if !formed || form.Get("service") != g.host() || form.Get("scope") != "repository:org/app:pull" {
+	if !formed || form.Get("service") != g.host() || !strings.HasPrefix(form.Get("scope"), "repository:org/app:pull") {
 		http.Error(w, "malformed "+r.Method+" of "+form.Encode(), http.StatusBadRequest)
 		return
 	}
@@ -269,6 +297,46 @@ func TestCredentialsThatEndInTheMiddle(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What was begun with one token is ended with another: an upload's session is open, and the
+// token ends before its bytes are sent.
+func TestCredentialsThatEndUnderAnUpload(t *testing.T) {
+	c := &clock{}
+	for _, k := range kinds(t, c, "http://storage.test") {
+		t.Run(k.name, func(t *testing.T) {
+			client := transport.New(transport.Options{Credentials: k.provider, RetryTimes: 2})
+			defer func() { _ = client.Close() }()
+			target, err := client.OpenDestination(t.Context(), ref.Repository{Host: k.registry.host(), Path: "org/app"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = target.Close() }()
+			blob := []byte(strings.Repeat("0123456789abcdef", 64<<10)) // 1 MiB
+			want := ref.Descriptor{MediaType: "application/octet-stream", Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+			upload := func(ctx context.Context) error {
+				return registry.UploadBlob(ctx, target, want, func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(blob)), nil })
+			}
+			if err := upload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			logins, issued := k.registry.bearers.count(), 0
+			if k.issuer != nil {
+				issued = k.issuer.count()
+			}
+			end := sync.OnceFunc(func() { c.advance(k.life + time.Minute) })
+			k.registry.begun = end
+			if err := retry.Do(t.Context(), retry.Policy{Times: 1, Final: failure.Final}, upload); err != nil {
+				t.Error(err)
+			}
+			if got := k.registry.bearers.count() - logins; got != 1 {
+				t.Errorf("%d logins", got)
+			}
+			if k.issuer != nil && k.issuer.count()-issued != 1 {
+				t.Errorf("%d credentials were issued", k.issuer.count()-issued)
+			}
+		})
 	}
 }
 
