@@ -36,6 +36,7 @@ func newAuth(streams Streams, code *int) *cobra.Command {
 func newAuthCheck(streams Streams, code *int) *cobra.Command {
 	var run runFlags
 	var source sourceFlags
+	var dest askedDest
 	cmd := &cobra.Command{
 		Use:   "check [HOST…]",
 		Short: "Ask registries whether they take the credentials that a run would show them",
@@ -48,12 +49,14 @@ Without HOST these are the registries of --config, each on the side that its mir
 and once more for each path that has credentials of its own, and, where resource tags are
 searched for, the ECR registry of each scope in each of its Regions, with its role. A HOST that no
 mirror names is asked as a destination if it is a private ECR registry, else as an
-upstream; without --config its credentials are looked up as copy does.
+upstream; without --config its credentials are looked up as copy does. --dest asks a
+registry as the destination of a copy, with the credentials of --dest-creds and the like.
 
 It exits with 1 if a registry is not well: refused (it does not take the credential),
 missing (it wants one, or AWS gives none) or unreachable.`,
 		Example: `  ecr-mirror-sync auth check
   ecr-mirror-sync auth check ghcr.io 111122223333.dkr.ecr.eu-central-1.amazonaws.com
+  ecr-mirror-sync auth check --dest registry.example.com --dest-creds robot --dest-password-stdin
   ecr-mirror-sync auth check --config mirrors.yaml
   ecr-mirror-sync auth check --config mirrors.yaml -o json | jq -r '.registries[] | select(.result != "ok") | .host'`,
 	}
@@ -63,10 +66,11 @@ missing (it wants one, or AWS gives none) or unreachable.`,
 	}, "config", "config-format", "config-destination", "debug", "log-format", "output", "region", "role-arn", "registry-id",
 		"insecure-registry", "src-authfile", "src-cert-dir", "src-creds", "src-creds-for", "src-no-creds", "src-username", "src-password",
 		"src-password-stdin", "src-registry-token")
+	dest.register(cmd.Flags())
 	cmd.Flags().Lookup("output").Usage = "`FORMAT` of the result: table, json or yaml"
 	run.changed = cmd.Flags().Changed
 	cmd.RunE = func(cmd *cobra.Command, hosts []string) (err error) {
-		*code, err = authCheck(cmd, streams, &run, &source, hosts)
+		*code, err = authCheck(cmd, streams, &run, &source, &dest, hosts)
 		return err
 	}
 	return cmd
@@ -81,7 +85,29 @@ func registerSome(flags *pflag.FlagSet, register func(all *pflag.FlagSet), names
 	}
 }
 
-func authCheck(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags, hosts []string) (code int, err error) {
+// askedDest is a destination of copy that is asked.
+type askedDest struct {
+	destFlags
+	host string
+}
+
+func (f *askedDest) register(flags *pflag.FlagSet) {
+	f.destFlags.register(flags)
+	flags.StringVarP(&f.host, "dest", "d", "", "registry `HOST` to ask as the destination of a copy")
+}
+
+// asking returns the host that is to be asked, "" for none, and who asks, as far as the flags say.
+func (f *askedDest) asking(streams Streams) (host string, writing map[string]auth.Provider, err error) {
+	if f.host != "" {
+		if host, err = plainHost(f.host); err != nil {
+			return "", nil, err
+		}
+	}
+	writing, err = f.writing(streams, []destination{{Repository: ref.Repository{Host: host}}})
+	return host, writing, err
+}
+
+func authCheck(cmd *cobra.Command, streams Streams, run *runFlags, source *sourceFlags, dest *askedDest, hosts []string) (code int, err error) {
 	c, err := begin(cmd.Flags(), streams, run)
 	if err != nil {
 		return 0, err
@@ -99,8 +125,16 @@ func authCheck(cmd *cobra.Command, streams Streams, run *runFlags, source *sourc
 	if err != nil {
 		return 0, err
 	}
+	if source.passwordStdin && dest.passwordStdin {
+		return 0, usageErrorf("--src-password-stdin and --dest-password-stdin both read standard input: put one password into its environment variable")
+	}
+	to, writing, err := dest.asking(streams)
+	if err != nil {
+		return 0, err
+	}
 	opts := c.reach(upstream, source.certDir)
-	if len(hosts) > 0 && !run.file.named() {
+	opts.writing = writing
+	if (len(hosts) > 0 || to != "") && !run.file.named() {
 		opts.passwords, opts.named, opts.files = true, true, true // an operator names them, as for copy
 	}
 	opts.retryTimes, opts.readOnly = 1, true
@@ -109,9 +143,19 @@ func authCheck(cmd *cobra.Command, streams Streams, run *runFlags, source *sourc
 		return 0, err
 	}
 	defer closing(w, &err)
-	doors, err := c.doors(cmd.Context(), w, hosts)
-	if err != nil {
-		return 0, err
+	var doors []door
+	if to != "" {
+		if err := w.know(cmd.Context(), to, w.session.Region()); err != nil {
+			return 0, err
+		}
+		doors = append(doors, door{host: to, side: registry.SideTarget})
+	}
+	if to == "" || len(hosts) > 0 {
+		others, err := c.doors(cmd.Context(), w, hosts)
+		if err != nil {
+			return 0, err
+		}
+		doors = append(doors, others...)
 	}
 	asked := w.knock(cmd.Context(), doors)
 	c.progress.Close()
@@ -383,7 +427,7 @@ func judged(d door, known, asks bool, err error) (result report.AccessResult, re
 func (d door) giving() string {
 	byFlag := "with --src-creds and --src-creds-for " + d.host + ", or an auth file with --src-authfile"
 	if d.side == registry.SideTarget {
-		byFlag = "for copy with --dest-creds or --dest-authfile"
+		byFlag = "for copy with --dest-creds or --dest-authfile (and here with --dest " + d.host + ")"
 	}
 	return "give it one in a configuration file (registries." + d.host + ".credentials), or " + byFlag
 }

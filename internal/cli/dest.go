@@ -53,7 +53,11 @@ func (f *destFlags) writing(streams Streams, to []destination) (map[string]auth.
 	if err != nil {
 		return nil, err
 	}
-	return map[string]auth.Provider{host: auth.Static{host: cred}}, nil
+	said := "--dest-creds"
+	if f.token != "" {
+		said = "--dest-token"
+	}
+	return map[string]auth.Provider{host: auth.Named{Provider: auth.Static{host: cred}, Source: said}}, nil
 }
 
 // oneHost returns the registry that all destinations are in.
