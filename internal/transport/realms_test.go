@@ -95,3 +95,36 @@ func TestATokenServiceLeadsNowhere(t *testing.T) {
 		}
 	})
 }
+
+// Whatever a registry asks for, and however malformed: the request ends, and who is none of
+// the registry's own learns nothing.
+func FuzzChallenge(f *testing.F) {
+	faults.Covers(f, "I16")
+	for _, challenge := range []string{
+		`Basic realm="x"`, `basic`, ``, `Bearer`, `Bearer realm=`, `Bearer realm="`, `Negotiate, Basic realm="x"`,
+		bearer("repository:team/app:pull"),
+		`Bearer realm="http://attacker.test:5000/token",service="registry",scope="repository:team/app:pull"`,
+		`Bearer realm="http://registry.test:5000@attacker.test:5000/token"`,
+		`Bearer realm="http://registry.test:5001/token",realm="http://attacker.test:5000/token"`,
+		`Bearer realm="http://attacker.test:5000\@registry.test:5001/token"`,
+		`Bearer scope="a b c",realm=http://registry.test:5001/token,error="insufficient_scope"`,
+	} {
+		f.Add(challenge)
+	}
+	f.Fuzz(func(t *testing.T, challenge string) {
+		inWorld(t, func(t *testing.T, w *world) {
+			foreign := w.serve("attacker.test:5000", issue())
+			w.serve(realm, issue())
+			w.serve(host, guarded(challenge, only("never"), manifest))
+			for _, cred := range []auth.Credential{someone, {IdentityToken: "refresh"}} {
+				c := w.client(transport.Options{Credentials: auth.Static{host: cred}})
+				if _, err := c.Manifest(t.Context(), repo.Tagged("1.0")); err == nil {
+					t.Error("no error")
+				}
+			}
+			if asked := foreign.all(); len(asked) > 0 {
+				t.Errorf("it was asked: %v", asked)
+			}
+		})
+	})
+}
