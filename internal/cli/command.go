@@ -51,7 +51,7 @@ func begin(flags *pflag.FlagSet, streams Streams, run *runFlags) (*command, erro
 	if run.goesOn {
 		c.progress = logOnly{Writer: streams.Err}
 	}
-	s.log.color = !s.log.json && coloured(streams.Err)
+	s.log = s.log.on(streams.Err)
 	if c.log, err = s.log.open(c.progress); err != nil {
 		return nil, err
 	}

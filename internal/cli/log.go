@@ -22,6 +22,7 @@ type logFlags struct {
 	debug      bool
 	level      string
 	format     string
+	color      string
 	file       string
 	caller     bool
 	timeFormat string
@@ -31,6 +32,7 @@ func (f *logFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.debug, "debug", false, "log debug messages: the same as --log-level debug")
 	flags.StringVar(&f.level, "log-level", "info", "log what is of this `LEVEL` and above: debug, info, warn or error")
 	flags.StringVar(&f.format, "log-format", "console", "`FORMAT` of log lines: console or json")
+	flags.StringVar(&f.color, "log-color", "auto", "`WHEN` to colour levels in console lines: auto (on a terminal, unless $NO_COLOR is set), always or never")
 	flags.StringVar(&f.file, "log-file", "", "append log lines to `FILE` instead of writing them to stderr")
 	flags.BoolVar(&f.caller, "log-caller", false, "say of each log line where in the program it is from")
 	flags.StringVar(&f.timeFormat, "log-time-format", "rfc3339", "`FORMAT` of the time of log lines: rfc3339, rfc3339nano, epoch, none, or a Go layout such as 15:04:05")
@@ -44,6 +46,7 @@ type logging struct {
 	file    string
 	caller  bool
 	time    zapcore.TimeEncoder // nil for none
+	when    string              // auto, always or never: whether levels are coloured
 	color   bool
 }
 
@@ -76,6 +79,10 @@ func (f *logFlags) settle(changed func(flag string) bool, file followed) (loggin
 	default:
 		return logging{}, usageErrorf("--log-format %q: expected console or json", format)
 	}
+	l.when = choose("log-color", f.color, said.Color)
+	if !slices.Contains([]string{"auto", "always", "never"}, l.when) {
+		return logging{}, usageErrorf("--log-color %q: expected auto, always or never", l.when)
+	}
 	if l.time, err = parseTimeFormat(choose("log-time-format", f.timeFormat, said.TimeFormat)); err != nil {
 		return logging{}, err
 	}
@@ -89,8 +96,14 @@ func (f *logFlags) open(flags *pflag.FlagSet, streams Streams) (*zap.Logger, err
 	if err != nil {
 		return nil, err
 	}
-	l.color = !l.json && coloured(streams.Err)
-	return l.open(streams.Err)
+	return l.on(streams.Err).open(streams.Err)
+}
+
+// on decides about colours for lines that go to a stream, or to the file that was named,
+// which is no terminal.
+func (l logging) on(stream *os.File) logging {
+	l.color = !l.json && (l.when == "always" || l.when != "never" && l.file == "" && coloured(stream))
+	return l
 }
 
 // levelsOf returns the levels of mirrors that have one of their own.
@@ -147,7 +160,7 @@ func (l logging) open(w io.Writer) (*zap.Logger, error) {
 		if err != nil {
 			return nil, usageErrorf("--log-file: %w", err)
 		}
-		w, l.color = file, false
+		w = file
 	}
 	return l.logger(w), nil
 }

@@ -88,6 +88,7 @@ func TestMistakesInLogging(t *testing.T) {
 		{"--log-level=loud"},
 		{"--log-level=fatal"},
 		{"--log-format=xml"},
+		{"--log-color=blue"},
 		{"--log-time-format=noon"},
 		{"--debug", "--log-level=warn"},
 	} {

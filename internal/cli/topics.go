@@ -40,7 +40,7 @@ func topics() [][]string {
 		{"Pruning", "prune-max", "prune-max-share", "state"},
 		{"Daemon", "interval", "jitter", "max-failed-runs", "grace", "listen", "pprof", "print-reports"},
 		{"Output", "output", "render-table", "report"},
-		{"Logging", "log-level", "debug", "log-format", "log-file", "log-time-format", "log-caller"},
+		{"Logging", "log-level", "debug", "log-format", "log-color", "log-file", "log-time-format", "log-caller"},
 		{"Metrics", "metrics-pushgateway", "metrics-job", "metrics-group", "metrics-textfile", "metrics-emf", "metrics-print"},
 		{"Notifications", "notify", "notify-secret", "notify-every", "notify-state"},
 		{"Other", "help"},

@@ -31,6 +31,7 @@ type File struct {
 type Log struct {
 	Level      string `yaml:"level" is:"logLevel" doc:"What is logged: debug, info, warn or error, and what is above." default:"info"`
 	Format     string `yaml:"format" is:"logFormat" doc:"console or json." default:"console"`
+	Color      string `yaml:"color" aka:"colour,colors" is:"when" doc:"Whether levels are coloured in console lines: auto is on a terminal, unless NO_COLOR is set." default:"auto"`
 	File       string `yaml:"file" aka:"output" is:"path" doc:"A file that lines are appended to." default:"standard error"`
 	Caller     bool   `yaml:"caller" doc:"Say of each line where in the program it is from." default:"false"`
 	TimeFormat string `yaml:"timeFormat" aka:"timeformat" is:"text" doc:"rfc3339, rfc3339nano, epoch, none, or a Go layout such as 15:04:05." default:"rfc3339"`

@@ -119,6 +119,8 @@ func grammarOf(is string) grammar {
 		return grammar{noun: "a level", expected: "debug, info, warn or error", values: []string{"debug", "info", "warn", "error"}}
 	case "logFormat":
 		return grammar{noun: "a format of log lines", expected: "console or json", values: []string{"console", "json"}}
+	case "when":
+		return grammar{noun: "when", expected: "auto, always or never", values: []string{"auto", "always", "never"}}
 	case "notifyEvent":
 		return grammar{noun: "an event", expected: "failed, drift or recovered", values: []string{"failed", "drift", "recovered"}}
 	case "mirrorGlob":
