@@ -25,8 +25,11 @@ func (w *wiring) egress(named bool) egress.Policy {
 // hosts are the registries that flags and file name.
 func (o wireOptions) hosts() map[string]bool {
 	hosts := map[string]bool{}
-	for host := range o.file.File.Registries {
+	for host, said := range o.file.File.Registries {
 		hosts[host] = true
+		if said.TokenService != "" {
+			hosts[said.TokenService] = true
+		}
 	}
 	for _, host := range o.run.insecure {
 		hosts[host] = true

@@ -54,7 +54,7 @@ func newHost(name string, opts Options, granted quotas) (*host, error) {
 		address:    address,
 		opts:       opts,
 		log:        opts.Log.With(zap.String("host", name)),
-		http:       &http.Client{CheckRedirect: checkRedirect, Transport: connections.heardBy(opts.Observer)},
+		http:       &http.Client{CheckRedirect: checkRedirect, Transport: privateRealms{connections, connections.heardBy(opts.Observer)}},
 		tokens:     newTokens(name, address, opts.Credentials, opts.RequestTimeout),
 		workers:    newWorkers(opts.SmallRequests),
 		operations: newOperations(opts, granted),
@@ -94,6 +94,7 @@ type connections struct {
 	lenient *http.Transport // to others that may be insecure themselves
 
 	tracer Tracer // nil where nobody follows
+	guard  *egress.Guard
 }
 
 func newConnections(name, address string, opts Options) (*connections, error) {
@@ -108,7 +109,7 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 	unverified := others.Clone()
 	unverified.InsecureSkipVerify = true
 	guard := &egress.Guard{Policy: opts.Egress, Registry: name, Address: address, Resolver: opts.resolver}
-	return &connections{
+	c := &connections{
 		name:     name,
 		address:  address,
 		security: opts.security,
@@ -116,10 +117,13 @@ func newConnections(name, address string, opts Options) (*connections, error) {
 		tokenService: settings.TokenService,
 
 		tracer:  opts.Tracer,
+		guard:   guard,
 		home:    newTransport(config, opts, guard),
 		strict:  newTransport(others, opts, guard),
 		lenient: newTransport(unverified, opts, guard),
-	}, nil
+	}
+	guard.Kin = func(host string) bool { return c.trusts(&url.URL{Host: host}) }
+	return c, nil
 }
 
 func newTransport(config *tls.Config, opts Options, guard *egress.Guard) *http.Transport {

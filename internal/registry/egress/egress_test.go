@@ -73,3 +73,31 @@ func TestAProxyIsReached(t *testing.T) {
 		t.Errorf("the proxy was asked for %q", asked)
 	}
 }
+
+// Where a registry may be inside, so may what belongs to it, and nobody else; on this
+// machine not even that. A registry that may not be inside has nobody there.
+func TestKinMayBeInsideWithTheirRegistry(t *testing.T) {
+	ofSite := func(host string) bool { return strings.HasSuffix(host, ".corp.test") || host == "tokens.test" }
+	named := egress.Policy{Named: func(host string) bool { return host == "registry.corp.test" }, Unnamed: true}
+	for _, test := range []struct {
+		registry, host string
+		private        bool
+	}{
+		{"registry.corp.test", "gitlab.corp.test", true},
+		{"registry.corp.test", "gitlab.corp.test:443", true},
+		{"registry.corp.test", "gitlab.corp.test:8443", false}, // ofSite is asked with the port
+		{"registry.corp.test", "tokens.test", true},
+		{"registry.corp.test", "tokens.test:443", true},
+		{"registry.corp.test", "other.test", false},
+		{"stranger.corp.test", "gitlab.corp.test", false},
+	} {
+		guard := &egress.Guard{Policy: named, Registry: test.registry, Kin: ofSite}
+		if got := guard.MayBePrivate(test.host); got != test.private {
+			t.Errorf("%s, named by %s: %t", test.host, test.registry, got)
+		}
+	}
+	guard := &egress.Guard{Policy: named, Registry: "registry.corp.test", Kin: ofSite}
+	if _, err := guard.DialContext(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, registry.ErrPermanent) {
+		t.Errorf("this machine: %v", err)
+	}
+}

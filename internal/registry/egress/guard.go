@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,12 @@ type Guard struct {
 	Registry string        // as references write it
 	Address  string        // where its API is, if not there
 	Resolver *net.Resolver // nil means the system's
+
+	// Kin reports whether a host belongs to the registry: one of its site, or the one that was
+	// named as its token service. Where the registry may be on a private address, so may its
+	// kin: who runs a registry in the house has the token service there, too. Nil means that
+	// it has none.
+	Kin func(host string) bool
 
 	mu      sync.Mutex
 	proxies map[string]bool // by address, with the port
@@ -95,7 +102,17 @@ func (g *Guard) leave(address string) Leave {
 		}
 		leave.Private, leave.Loopback = leave.Private || of.Private, leave.Loopback || of.Loopback
 	}
+	if !leave.Private && g.Kin != nil && slices.ContainsFunc(names, g.Kin) {
+		leave.Private = g.Policy.Registry(g.Registry).Private
+	}
 	return leave
+}
+
+// MayBePrivate reports whether a host, with or without its port, may lead to any address that
+// is not public.
+func (g *Guard) MayBePrivate(host string) bool {
+	leave := g.leave(host)
+	return leave.Private || leave.Loopback || len(g.Policy.Allowed) > 0
 }
 
 // withPort writes the address of a proxy as it is dialled.
