@@ -38,7 +38,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(cli.Main(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
-	goleak.VerifyTestMain(m, ecrlocaltest.IgnoreRegistryGoroutine())
+	goleak.VerifyTestMain(m, ecrlocaltest.IgnoreRegistryGoroutine(),
+		// A toxic of a connection that breaks waits for ever to hand on what nobody takes.
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
 }
 
 var (
