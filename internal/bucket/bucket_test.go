@@ -43,7 +43,7 @@ func TestOrderAndHeaders(t *testing.T) {
 	blobs := []string{"PUT v2/app/blobs/" + child.Blobs[0].Digest().String(), "PUT v2/app/blobs/" + child.Blobs[1].Digest().String()}
 	slices.Sort(blobs)
 	headers := map[string][2]string{}
-	for _, r := range s.requests {
+	for _, r := range s.received() {
 		if r.Method == http.MethodPut {
 			headers[strings.TrimPrefix(r.URL.Path, "/images/")] = [2]string{r.Header.Get("Content-Type"), r.Header.Get("Cache-Control")}
 			if r.Header.Get("X-Amz-Acl") != "" || r.Header.Get("X-Amz-Storage-Class") != "" {
@@ -91,7 +91,7 @@ func TestBlobsAreSignedByTheirDigest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t)
 			push(t, s.target(opts), "app", "1.0", small("signed"))
-			for _, r := range s.requests {
+			for _, r := range s.received() {
 				signed := r.Header.Get("X-Amz-Content-Sha256")
 				if raw, err := hex.DecodeString(signed); r.Method == http.MethodPut && (err != nil || len(raw) != 32) {
 					t.Errorf("%s %s is signed %q", r.Method, r.URL.Path, signed)
@@ -114,7 +114,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("outside of the folder: %s", key)
 		}
 	}
-	for _, r := range s.requests {
+	for _, r := range s.received() {
 		if r.Method != http.MethodPut {
 			continue
 		}
@@ -278,7 +278,7 @@ func TestWrongBytes(t *testing.T) {
 				t.Errorf("the bucket has %v", keys)
 			}
 			begun, aborted := 0, 0
-			for _, r := range s.requests {
+			for _, r := range s.received() {
 				if r.Method == http.MethodPost && r.URL.Query().Has("uploads") {
 					begun++
 				}

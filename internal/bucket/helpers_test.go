@@ -105,6 +105,14 @@ func (s *storage) target(opts bucket.Options) *bucket.Target {
 	return t
 }
 
+// received returns the requests so far. The answer to the last one may have come before
+// the server's goroutine is done with it, so a test may not look at them without the lock.
+func (s *storage) received() []*http.Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
 // asked returns the requests so far that begin with a method, as "PUT v2/…", and forgets
 // all.
 func (s *storage) asked(methods ...string) []string {

@@ -199,7 +199,22 @@ func (t *tokens) basic(ctx context.Context, address string) (string, error) {
 // another request has fetched meanwhile, or a new one.
 func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func(context.Context) (string, error)) (string, error) {
 	used := attemptOf(ctx)
-	if token := t.bearer(keyOf(ctx, address, scopes)); token != "" && token != used.bearer {
+	refused := used.bearer
+	token, err := t.another(ctx, address, scopes, fetch)
+	if err == nil && token == refused {
+		// Somebody else's question, which was answered from memory just when this one joined
+		// it, and with what this one has been refused with.
+		token, err = t.another(ctx, address, scopes, fetch)
+	}
+	return token, err
+}
+
+// another is renewed, but for one who may have joined the question of somebody who had
+// been refused with another token.
+func (t *tokens) another(ctx context.Context, address, scopes string, fetch func(context.Context) (string, error)) (string, error) {
+	used := attemptOf(ctx)
+	refused, key := used.bearer, keyOf(ctx, address, scopes)
+	if token := t.bearerOtherThan(refused, key); token != "" {
 		used.bearer = token
 		return token, nil
 	}
@@ -207,7 +222,12 @@ func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func
 		token string
 		with  auth.Credential
 	}
-	flight := t.flights.DoChan(strings.Join([]string{address, scopes, keyOf(ctx, address, scopes).path}, " "), func() (any, error) {
+	flight := t.flights.DoChan(strings.Join([]string{address, scopes, key.path}, " "), func() (any, error) {
+		// One who looked just before a token was kept, and came here just after, fetched a
+		// second one.
+		if token := t.bearerOtherThan(refused, key); token != "" {
+			return fetched{token: token}, nil
+		}
 		ctx, with := withAttempt(context.WithValue(context.WithoutCancel(ctx), tokenRequestKey{}, true), used.path)
 		ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errNoAnswer)
 		defer cancel()
@@ -225,6 +245,15 @@ func (t *tokens) renewed(ctx context.Context, address, scopes string, fetch func
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
+}
+
+// bearerOtherThan returns the token for a key, "" where there is none but one that was
+// refused.
+func (t *tokens) bearerOtherThan(refused string, key bearerKey) string {
+	if token := t.bearer(key); token != refused {
+		return token
+	}
+	return ""
 }
 
 // keep remembers a token under the scopes it was issued for, which the registry may
