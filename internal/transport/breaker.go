@@ -183,9 +183,9 @@ func (h *host) heard(ctx context.Context, c call, resp *http.Response, err error
 
 // unanswered reports whether an error may be the host's. An end of the request's context
 // is the caller's, unless it is for want of an answer; and a stream that stalls may have
-// its source to thank.
+// its source to thank. What this machine lacks the host cannot help.
 func unanswered(ctx context.Context, c call, err error) bool {
-	if registry.OnSide(err) != "" || registry.Final(err) {
+	if registry.OnSide(err) != "" || registry.Final(err) || noDescriptors(err) {
 		return false
 	}
 	if status, ok := errors.AsType[*StatusError](err); ok {

@@ -63,6 +63,7 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 type Client struct {
 	opts   Options
 	quotas quotasByScope
+	room   room
 	mu     sync.Mutex
 	hosts  map[string]*host
 }
@@ -93,7 +94,9 @@ func New(opts Options) *Client {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	return &Client{opts: opts, hosts: map[string]*host{}}
+	c := &Client{opts: opts, hosts: map[string]*host{}}
+	c.room.log, c.room.idle = opts.Log, c.closeIdle
+	return c
 }
 
 // Close drops the idle connections of every host and lets its workers go. The Client
@@ -108,6 +111,15 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// closeIdle drops the idle connections of every host.
+func (c *Client) closeIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.hosts {
+		h.http.CloseIdleConnections()
+	}
+}
+
 // host returns the one host of that name, made at first use.
 func (c *Client) host(name string) (*host, error) {
 	c.mu.Lock()
@@ -115,7 +127,7 @@ func (c *Client) host(name string) (*host, error) {
 	if h, ok := c.hosts[name]; ok {
 		return h, nil
 	}
-	h, err := newHost(name, c.opts, c.quotas.of(name, c.opts.Quota(name)))
+	h, err := newHost(name, c.opts, c.quotas.of(name, c.opts.Quota(name)), &c.room)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ import (
 type names struct {
 	mu    sync.Mutex
 	known map[string][]string
+	down  bool // it answers that it cannot answer
 }
 
 func (n *names) resolver() *net.Resolver {
@@ -67,13 +68,35 @@ func (n *names) answer(query []byte) []byte {
 	kind := binary.BigEndian.Uint16(query[at+1:])
 	question := query[12 : at+5]
 	out := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
-	ip := n.next(strings.Join(labels, "."), kind == 1)
-	if !ip.IsValid() {
+	name := strings.Join(labels, ".")
+	ip, code := n.next(name, kind == 1), n.code(name)
+	out[3] |= code
+	if code != 0 || !ip.IsValid() {
 		return out
 	}
 	out[7] = 1
 	out = append(out, 0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
 	return append(out, ip.AsSlice()...)
+}
+
+// code is what the server makes of a question: all is well, it is down, or there is no such
+// name. https://www.rfc-editor.org/rfc/rfc1035#section-4.1.1
+func (n *names) code(name string) byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.down:
+		return 2
+	case len(n.known[name]) == 0:
+		return 3
+	}
+	return 0
+}
+
+func (n *names) set(down bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = down
 }
 
 // next is what a name leads to now: only questions for IPv4 are answered, and count.

@@ -59,6 +59,17 @@ func (a *Authority) Pool() *x509.CertPool {
 
 // Server returns a certificate for a server of these names and addresses.
 func (a *Authority) Server(hosts ...string) (tls.Certificate, error) {
+	return a.sign(a.server(hosts))
+}
+
+// Expired returns one that ended an hour ago.
+func (a *Authority) Expired(hosts ...string) (tls.Certificate, error) {
+	template := a.server(hosts)
+	template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	return a.sign(template)
+}
+
+func (a *Authority) server(hosts []string) *x509.Certificate {
 	template := a.template(hosts[0], x509.ExtKeyUsageServerAuth)
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
@@ -67,7 +78,7 @@ func (a *Authority) Server(hosts ...string) (tls.Certificate, error) {
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	return a.sign(template)
+	return template
 }
 
 // Client writes a certificate for a client of that name, and its key, to NAME.cert and
