@@ -21,6 +21,12 @@ import (
 func (w *world) program(ctx context.Context, t *testing.T, out *bytes.Buffer, repo string, flags ...string) *exec.Cmd {
 	t.Helper()
 	args := append([]string{"copy", "-s", w.up.Host + "/team/app", "-d", w.down.Host + "/" + repo, "--tags", "index/single", "--insecure-policy"}, flags...)
+	return program(ctx, t, out, args...)
+}
+
+// program is the program itself, about to run a command. It sees nothing of this user's.
+func program(ctx context.Context, t *testing.T, out *bytes.Buffer, args ...string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	home := t.TempDir()
 	cmd.Env = []string{
@@ -29,6 +35,14 @@ func (w *world) program(ctx context.Context, t *testing.T, out *bytes.Buffer, re
 	}
 	cmd.Stdout, cmd.Stderr = out, out
 	return cmd
+}
+
+// inShell has a shell run a script in a command's place, which finds the command as "$@"
+// and an argument of its own as $0.
+func inShell(cmd *exec.Cmd, script, zero string, shell ...string) {
+	shell = append(shell, "sh", "-c", script, zero, cmd.Path)
+	cmd.Args = append(shell, cmd.Args[1:]...)
+	cmd.Path, cmd.Err = exec.LookPath(shell[0])
 }
 
 // The process is killed at a request, as a kernel that is out of memory does it: no tag is

@@ -3,11 +3,17 @@ package invariants_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faultreg"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
 
@@ -37,8 +43,7 @@ func TestFewDescriptors(t *testing.T) {
 			repo := fmt.Sprintf("n%d/app", descriptors)
 			var out bytes.Buffer
 			cmd := w.program(t.Context(), t, &out, repo, "--tags", strings.Join(tags, "/"), "--retry-times", "1")
-			cmd.Args = append([]string{"sh", "-c", `ulimit -n "$0" && exec "$@"`, fmt.Sprint(descriptors), cmd.Path}, cmd.Args[1:]...)
-			cmd.Path, cmd.Err = exec.LookPath("sh")
+			inShell(cmd, `ulimit -n "$0" && exec "$@"`, fmt.Sprint(descriptors))
 			failed := cmd.Run()
 			said := out.String()
 			if strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") {
@@ -63,4 +68,130 @@ func TestFewDescriptors(t *testing.T) {
 		})
 	}
 	faults.Covers(t, "F83")
+}
+
+// Where the spool's disk is full, or may not be written to, upstream is read once more for
+// each registry, and nothing else is lost.
+func TestSmallDisk(t *testing.T) {
+	try := exec.CommandContext(t.Context(), "true")
+	inShell(try, `mount -t tmpfs none "$0" && exec "$@"`, t.TempDir(), "unshare", "-rm")
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("nobody may mount a file system here: %v: %s", err, out)
+	}
+	w, now := registryWorld(t), rich("new")
+	second := &world{up: w.up, upURL: w.upURL, downURL: ecrlocaltest.StartRegistry(t).URL}
+	if err := bring(w.upURL, "team/app", now); err != nil {
+		t.Fatal(err)
+	}
+	large := now.tags["single"].Blobs[2].Digest()
+	for name, tt := range map[string]struct {
+		mount string
+		reads int // of the large layer
+	}{
+		"room":      {"size=16m", 1},
+		"full":      {"size=16k", 2},
+		"read-only": {"size=16m,ro", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.quiet()
+			w.up.Forget()
+			file := filepath.Join(t.TempDir(), "mirrors.yaml")
+			mirrors := fmt.Sprintf("apiVersion: ecr-mirror-sync.io/v1alpha1\nmirrors:\n- name: app\n  from: %s/team/app\n  to: [%s/%s, %s/%[3]s]\n  tags: [index, single]\n",
+				w.up.Host, w.down.Host, name, strings.TrimPrefix(second.downURL, "http://"))
+			if err := os.WriteFile(file, []byte(mirrors), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			spool := t.TempDir()
+			cmd := program(t.Context(), t, &out, "sync", "--config", file, "--spool-dir", spool, "--insecure-policy")
+			inShell(cmd, `mount -t tmpfs -o `+tt.mount+` none "$0" && "$@" && test -z "$(ls -A "$0")"`, spool, "unshare", "-rm")
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v: %s", err, out.String())
+			}
+			reads := 0
+			for _, e := range w.up.Journal() {
+				if e.Kind == faultreg.BlobGet && e.Reference == string(large) {
+					reads++
+				}
+			}
+			if reads != tt.reads {
+				t.Errorf("the large layer was read %d times\n%s", reads, out.String())
+			}
+			for _, at := range []*world{w, second} {
+				if err := at.complete(name, now); err != nil {
+					t.Error(err)
+				}
+			}
+			faults.Covers(t, "F81")
+		})
+	}
+}
+
+// Large layers that go side by side pass through: the process stays as small as one whose
+// container is given 128 MiB must be. It is built without the race detector, which makes
+// every process large.
+func TestLittleMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what a process has is read from /proc")
+	}
+	const limit = 128 << 20
+	layers, size := 8, 40<<20
+	if faults.Full() {
+		layers, size = 20, 96<<20
+	}
+	binary := filepath.Join(t.TempDir(), "ecr-mirror-sync")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/ecr-mirror-sync").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w := registryWorld(t)
+	var all []imagetest.Blob
+	for i := range layers {
+		all = append(all, imagetest.Layer(fmt.Sprint("large ", i), size))
+	}
+	large := content{tags: map[string]imagetest.Node{"index": imagetest.Image(amd64, all...)}}
+	if err := bring(w.upURL, "team/app", large); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := program(t.Context(), t, &out, "copy", "-s", w.up.Host+"/team/app", "-d", w.down.Host+"/large/app", "--tags", "index", "--insecure-policy")
+	cmd.Path = binary
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for peak := int64(0); ; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("%v: %s", err, out.String())
+			}
+			t.Logf("%d layers of %d MiB went through %d MiB", layers, size>>20, peak>>20)
+			if peak == 0 || peak > limit {
+				t.Errorf("the process took %d bytes", peak)
+			}
+			if err := w.complete("large/app", large); err != nil {
+				t.Error(err)
+			}
+			faults.Covers(t, "F84")
+			return
+		case <-time.After(10 * time.Millisecond):
+			peak = max(peak, resident(cmd.Process.Pid))
+		}
+	}
+}
+
+// resident returns the most memory that a process has had, in bytes; 0 where it is gone. What
+// Wait says of a child is at least what its parent had.
+func resident(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return 0
+	}
+	return kib << 10
 }

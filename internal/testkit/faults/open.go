@@ -5,7 +5,6 @@ package faults
 func open() map[string]string {
 	return map[string]string{
 		"F52":  "`make bench` measures it, as its workload scale; the tests bound what an action takes",
-		"F84":  "a limit of memory holds for the whole process; `make bench` measures what large layers take",
 		"F105": "a name without a host has Docker's meaning by design, and is searched for nowhere",
 	}
 }
