@@ -148,8 +148,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			d.reload(ctx)
 		default:
 		}
+		// Looked at before the timetable: a rest of one interval that began after it would
+		// not be over at the next look.
+		began := d.opts.Clock.Elapsed()
 		if due := d.table.take(); len(due) > 0 {
-			if last := d.once(ctx, due); d.tooMany() {
+			if last := d.once(ctx, due, began); d.tooMany() {
 				return &TooManyFailures{Runs: d.failed, Last: last}
 			}
 			continue
@@ -206,14 +209,14 @@ func (d *Daemon) follow(conf Configuration) {
 	d.publish()
 }
 
-// once carries out one run of what is due.
-func (d *Daemon) once(ctx context.Context, due []tick) status.Run {
+// once carries out one run of what is due, which begins at a time, by Elapsed.
+func (d *Daemon) once(ctx context.Context, due []tick, began time.Duration) status.Run {
 	task := Task{Rests: d.rests.rests, Found: d.found}
 	for _, one := range due {
 		task.Due = append(task.Due, one.schedule)
 	}
 	d.publish()
-	began, started := d.opts.Clock.Elapsed(), d.opts.Clock.Now()
+	started := d.opts.Clock.Now()
 	d.opts.Board.Enter(status.Planning, started)
 	working, ended := d.withGrace(ctx)
 	done := d.conf.Run(ctx, working, task)

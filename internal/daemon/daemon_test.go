@@ -268,6 +268,33 @@ func TestFailingMirrorRests(t *testing.T) {
 	}
 }
 
+// The first failure costs nothing, also where time passes between the look at the timetable
+// and the run: a mirror once rested for a second interval, for want of a millisecond.
+func TestTheFirstFailureCostsNothing(t *testing.T) {
+	conf := &script{schedules: []Schedule{Every(5 * time.Minute)}}
+	rested := 0
+	var s *stage
+	conf.run = func(_, _ context.Context, task Task) Done {
+		if task.Rests("bad") {
+			rested++
+		}
+		return Done{Found: described("5m", "bad"), Report: reportOf(s.Now(), map[string]plan.Status{"bad": plan.HasFailed})}
+	}
+	slow := sync.OnceFunc(func() { s.pass(time.Millisecond) })
+	random := func(time.Duration) time.Duration { slow(); return 0 }
+	ready := make(chan struct{})
+	s = play(t, Options{Load: func(context.Context) (Configuration, error) { <-ready; return conf, nil }, Jitter: 1, Random: random})
+	close(ready)
+	s.walk(6 * time.Minute)
+	<-s.asked
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	if runs := s.finished(); len(runs) != 2 || rested != 0 {
+		t.Errorf("of %d runs it rested in %d", len(runs), rested)
+	}
+}
+
 // The end that somebody asked for is not blamed on what failed on the way.
 func TestAnInterruptedRunIsNoFailure(t *testing.T) {
 	began := make(chan struct{})
