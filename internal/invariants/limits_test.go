@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +141,15 @@ func TestLittleMemory(t *testing.T) {
 		layers, size = 20, 96<<20
 	}
 	binary := filepath.Join(t.TempDir(), "ecr-mirror-sync")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/ecr-mirror-sync").CombinedOutput(); err != nil {
+	build := []string{"build", "-buildvcs=false", "-o", binary, "-tags", ""}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "-tags" {
+				build[len(build)-1] = s.Value
+			}
+		}
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", append(build, "../../cmd/ecr-mirror-sync")...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	w := registryWorld(t)
