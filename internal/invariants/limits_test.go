@@ -3,14 +3,19 @@ package invariants_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/imagetest"
@@ -128,17 +133,11 @@ func TestSmallDisk(t *testing.T) {
 	}
 }
 
-// Large layers that go side by side pass through: the process stays as small as one whose
-// container is given 128 MiB must be. It is built without the race detector, which makes
-// every process large.
+// The process stays as small as one whose container is given 128 MiB must be. It is built
+// without the race detector, which makes every process large.
 func TestLittleMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what a process has is read from /proc")
-	}
-	const limit = 128 << 20
-	layers, size := 8, 40<<20
-	if faults.Full() {
-		layers, size = 20, 96<<20
 	}
 	binary := filepath.Join(t.TempDir(), "ecr-mirror-sync")
 	build := []string{"build", "-buildvcs=false", "-o", binary, "-tags", ""}
@@ -152,6 +151,18 @@ func TestLittleMemory(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", append(build, "../../cmd/ecr-mirror-sync")...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	t.Run("large layers", func(t *testing.T) { largeLayers(t, binary) })
+	t.Run("many tags", func(t *testing.T) { manyTags(t, binary) })
+}
+
+// Large layers that go side by side pass through.
+func largeLayers(t *testing.T, binary string) {
+	t.Helper()
+	const limit = 128 << 20
+	layers, size := 8, 40<<20
+	if faults.Full() {
+		layers, size = 20, 96<<20
+	}
 	w := registryWorld(t)
 	var all []imagetest.Blob
 	for i := range layers {
@@ -161,29 +172,87 @@ func TestLittleMemory(t *testing.T) {
 	if err := bring(w.upURL, "team/app", large); err != nil {
 		t.Fatal(err)
 	}
+	peak := peakOf(t, binary, "copy", "-s", w.up.Host+"/team/app", "-d", w.down.Host+"/large/app", "--tags", "index", "--insecure-policy")
+	t.Logf("%d layers of %d MiB went through %d MiB", layers, size>>20, peak>>20)
+	if peak > limit {
+		t.Errorf("the process took %d bytes", peak)
+	}
+	if err := w.complete("large/app", large); err != nil {
+		t.Error(err)
+	}
+	faults.Covers(t, "F84")
+}
+
+// Many tags in which nothing has changed cost one question on each side, and little memory.
+func manyTags(t *testing.T, binary string) {
+	t.Helper()
+	const tags = 10
+	repositories, limit := 100, int64(96<<20)
+	if faults.Full() {
+		repositories, limit = 1000, 128<<20
+	}
+	var mu sync.Mutex
+	asked := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.Method+" "+r.URL.Path]++
+		mu.Unlock()
+		if r.URL.Path == "/v2/" {
+			return
+		}
+		_, tag, _ := strings.Cut(r.URL.Path, "/manifests/") // the same for both sides
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Docker-Content-Digest", string(digest.FromString(tag)))
+		w.Header().Set("Content-Length", "500")
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	mirrors := strings.Builder{}
+	mirrors.WriteString("apiVersion: ecr-mirror-sync.io/v1alpha1\nmirrors:\n")
+	for i := range repositories {
+		fmt.Fprintf(&mirrors, "- name: m%d\n  from: %s/up/r%[1]d\n  to: %[2]s/down/r%[1]d\n  tags: [t0, t1, t2, t3, t4, t5, t6, t7, t8, t9]\n", i, host)
+	}
+	file := filepath.Join(t.TempDir(), "mirrors.yaml")
+	if err := os.WriteFile(file, []byte(mirrors.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	peak := peakOf(t, binary, "sync", "--config", file, "--insecure-policy")
+	t.Logf("%d tags in %d repositories took %d MiB", tags*repositories, repositories, peak>>20)
+	if peak > limit {
+		t.Errorf("the process took %d bytes", peak)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	delete(asked, "GET /v2/") // whether it speaks plain HTTP
+	if len(asked) != 2*tags*repositories {
+		t.Errorf("%d things were asked", len(asked))
+	}
+	for what, times := range asked {
+		if times != 1 || !strings.HasPrefix(what, "HEAD ") {
+			t.Errorf("%s was asked %d times", what, times)
+		}
+	}
+	faults.Covers(t, "F52")
+}
+
+// peakOf runs the program, and returns the most memory that it had, in bytes.
+func peakOf(t *testing.T, binary string, args ...string) (peak int64) {
+	t.Helper()
 	var out bytes.Buffer
-	cmd := program(t.Context(), t, &out, "copy", "-s", w.up.Host+"/team/app", "-d", w.down.Host+"/large/app", "--tags", "index", "--insecure-policy")
+	cmd := program(t.Context(), t, &out, args...)
 	cmd.Path = binary
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for peak := int64(0); ; {
+	for {
 		select {
 		case err := <-ended:
-			if err != nil {
+			if err != nil || peak == 0 {
 				t.Fatalf("%v: %s", err, out.String())
 			}
-			t.Logf("%d layers of %d MiB went through %d MiB", layers, size>>20, peak>>20)
-			if peak == 0 || peak > limit {
-				t.Errorf("the process took %d bytes", peak)
-			}
-			if err := w.complete("large/app", large); err != nil {
-				t.Error(err)
-			}
-			faults.Covers(t, "F84")
-			return
+			return peak
 		case <-time.After(10 * time.Millisecond):
 			peak = max(peak, resident(cmd.Process.Pid))
 		}

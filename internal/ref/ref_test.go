@@ -1,6 +1,8 @@
 package ref_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,7 +17,12 @@ const (
 	sha512Digest = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e"
 )
 
+// What a name without a host means depends on the name alone: no configuration of the
+// machine's is asked which registries to search. A first part without a dot, a port or the
+// name localhost is no host, as in Docker: every table shows the name in full.
 func TestParse(t *testing.T) {
+	faults.Covers(t, "F105")
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", registriesThat(t, `unqualified-search-registries = ["evil.example"]`, `[aliases]`, `"nginx" = "evil.example/nginx"`))
 	tests := []struct {
 		in               string
 		host, path       string
@@ -24,6 +31,7 @@ func TestParse(t *testing.T) {
 		{in: "nginx", host: "docker.io", path: "library/nginx", out: "docker.io/library/nginx"},
 		{in: "nginx:1.27", host: "docker.io", path: "library/nginx", tag: "1.27", out: "docker.io/library/nginx:1.27"},
 		{in: "bitnami/nginx", host: "docker.io", path: "bitnami/nginx", out: "docker.io/bitnami/nginx"},
+		{in: "registry/nginx", host: "docker.io", path: "registry/nginx", out: "docker.io/registry/nginx"},
 		{in: "index.docker.io/nginx", host: "docker.io", path: "library/nginx", out: "docker.io/library/nginx"},
 		{in: "quay.io:443/org/app:1", host: "quay.io:443", path: "org/app", tag: "1", out: "quay.io:443/org/app:1"},
 		{in: "localhost/app", host: "localhost", path: "app", out: "localhost/app"},
@@ -51,6 +59,16 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// registriesThat returns the path of a registries.conf with those lines.
+func registriesThat(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "registries.conf")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // An upper-case name used to be answered with the library's words, since its own error

@@ -1,6 +1,9 @@
 package faults
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Class is a row of the catalogue: a class of faults, or an invariant.
 type Class struct {
@@ -25,15 +28,7 @@ func (c Class) Invariant() bool { return strings.HasPrefix(c.ID, "I") }
 
 // Catalogue returns all classes, and then the invariants.
 func Catalogue() []Class {
-	open := open()
-	var all []Class
-	for _, part := range [][]Class{network(), content(), cloud(), process(), hostile(), invariants()} {
-		for _, c := range part {
-			c.Open = open[c.ID]
-			all = append(all, c)
-		}
-	}
-	return all
+	return slices.Concat(network(), content(), cloud(), process(), hostile(), invariants())
 }
 
 // network are faults of the network and HTTP.
