@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/registry"
@@ -17,43 +17,76 @@ import (
 // A Watch ends a context when what it waits for does not come. It begins at rest, and
 // may be used by several goroutines.
 type Watch struct {
-	ctx     context.Context //nolint:containedctx // its cause tells a stall from other ends
-	cancel  context.CancelCauseFunc
-	timer   *time.Timer
-	waiting atomic.Pointer[wait]
+	ctx    context.Context //nolint:containedctx // its cause tells a stall from other ends
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+
+	mu      sync.Mutex
+	waiting wait
 }
 
-// wait is what a Watch waits for and for how long.
+// wait is what a Watch waits for and for how long. Where two take turns, such as the sides
+// of an upload, each has its time; the one with more of it is to blame. The one whose turn
+// it happens to be when the patience ends is not: it may have had a moment, after a source
+// that took a second for each byte.
 type wait struct {
-	what    string
-	patient time.Duration
+	patient   time.Duration
+	now, then suspect // whose turn it is, and whose it was before
+	since     time.Time
+}
+
+type suspect struct {
+	what string
+	took time.Duration // in its earlier turns
+}
+
+// turn returns the wait in which it is the turn of what.
+func (w wait) turn(what string, at time.Time) wait {
+	w.now.took += at.Sub(w.since)
+	w.since = at
+	if w.now.what != what {
+		w.now, w.then = suspect{what, w.then.took}, w.now
+	}
+	return w
+}
+
+func (w wait) culprit(at time.Time) string {
+	if w.then.took > w.now.took+at.Sub(w.since) {
+		return w.then.what
+	}
+	return w.now.what
 }
 
 // New returns a Watch over the context that comes with it. Stop releases both.
 func New(ctx context.Context) (context.Context, *Watch) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &Watch{ctx: ctx, cancel: cancel}
-	w.waiting.Store(&wait{})
 	w.timer = time.AfterFunc(time.Hour, w.bite)
 	w.timer.Stop()
 	return ctx, w
 }
 
 func (w *Watch) bite() {
-	now := w.waiting.Load()
-	w.cancel(fmt.Errorf("%s for %s: %w", now.what, now.patient, registry.ErrStalled))
+	w.mu.Lock()
+	what, patient := w.waiting.culprit(time.Now()), w.waiting.patient
+	w.mu.Unlock()
+	w.cancel(fmt.Errorf("%s for %s: %w", what, patient, registry.ErrStalled))
 }
 
 // Await ends the context with ErrStalled unless Await or Rest is called in time. What
 // completes the sentence "… for a minute", such as "no answer".
 func (w *Watch) Await(what string, patient time.Duration) {
-	w.waiting.Store(&wait{what, patient})
+	w.mu.Lock()
+	w.waiting = wait{patient: patient, now: suspect{what: what}, since: time.Now()}
+	w.mu.Unlock()
 	w.timer.Reset(patient)
 }
 
 // suspect names another culprit and gives it no more time.
 func (w *Watch) suspect(what string) {
-	w.waiting.Store(&wait{what, w.waiting.Load().patient})
+	w.mu.Lock()
+	w.waiting = w.waiting.turn(what, time.Now())
+	w.mu.Unlock()
 }
 
 // Rest waits for nothing until the next Await.

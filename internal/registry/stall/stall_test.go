@@ -201,6 +201,28 @@ func TestCrawling(t *testing.T) {
 	faults.Covers(t, "F13")
 }
 
+// Whoever was waited for longer is to blame, not whoever's turn it is when the patience
+// ends: after a minute in turns of ten and of six seconds, it is the destination's.
+func TestTheSlowerSideIsToBlame(t *testing.T) {
+	for says, tt := range map[string]struct{ giving, taking time.Duration }{
+		"the source sent next to nothing":      {10 * time.Second, 6 * time.Second},
+		"the destination took next to nothing": {6 * time.Second, 10 * time.Second},
+	} {
+		t.Run(says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, watch := stall.New(t.Context())
+				defer watch.Stop()
+				r := watch.Upload(dripping{1, tt.giving}, 1<<20, stall.Patience{Stall: time.Minute, Answer: time.Hour})
+				for ctx.Err() == nil {
+					_, _ = r.Read(make([]byte, 1))
+					time.Sleep(tt.taking)
+				}
+				judge(t, context.Cause(ctx), says, time.Minute)
+			})
+		})
+	}
+}
+
 func judge(t *testing.T, cause error, says string, took time.Duration) {
 	t.Helper()
 	switch {
