@@ -60,6 +60,7 @@ func (r *Runner) gatherOne(ctx context.Context, m *discover.Mirror, heads *semap
 	}
 	var held map[string]ref.Descriptor
 	out.wanted, held = r.compare(ctx, m, s.picks, heads)
+	r.seekRepository(ctx, m, out.wanted)
 	if !m.Platforms.All() {
 		out.warnings = append(out.warnings, r.selectPlatforms(ctx, m, out.wanted)...)
 	}
@@ -116,6 +117,30 @@ func (r *Runner) compare(ctx context.Context, m *discover.Mirror, picks []select
 		w.Have, w.TargetErr, w.Creates = held[w.Tag].Digest, targetErr, creates
 	}
 	return wanted, held
+}
+
+// seekRepository finds out, where upstream has none of the wanted tags, whether it has the
+// repository at all: a HEAD is answered alike where a tag is missing and where somebody
+// mistyped the name, and the two are mended in different places. That costs a request where
+// a person has to look anyway.
+func (r *Runner) seekRepository(ctx context.Context, m *discover.Mirror, wanted []plan.Wanted) {
+	if len(wanted) == 0 {
+		return
+	}
+	for _, w := range wanted {
+		if !errors.Is(w.Err, failure.ErrNotFound) {
+			return
+		}
+	}
+	for _, err := range r.Places.Source(plan.Action{Mirror: m, From: ref.Reference{Repository: m.Upstream}}).Tags(ctx, m.Upstream) {
+		if !errors.Is(err, failure.ErrNotFound) {
+			return
+		}
+		for i := range wanted {
+			wanted[i].Err = plan.ErrNoRepository
+		}
+		return
+	}
 }
 
 // recorded is what is known of picks without asking upstream: the digest that a rule names,

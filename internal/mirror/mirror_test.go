@@ -189,7 +189,7 @@ func TestBadMirrorsDoNotStopOthers(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for name, reason := range map[string]string{
-		"mirror/bad-value": "upstream-tags", "mirror/no-image": "upstream-image", "mirror/no-upstream:1": "upstream tag missing",
+		"mirror/bad-value": "upstream-tags", "mirror/no-image": "upstream-image", "mirror/no-upstream:1": "upstream repository missing",
 		"mirror/no-list": "list tags of upstream", "mirror/no-tag:7": "upstream tag missing", "mirror/down:1": "upstream: ",
 	} {
 		if got := results[name].Reason; !strings.Contains(got, reason) {

@@ -219,11 +219,17 @@ func Creation(how provision.Create) string {
 
 var errNoDigest = errors.New("it is not known what the tag means")
 
+// ErrNoRepository is why a tag is not known whose upstream has no repository of that name,
+// or none that these credentials may see: registries answer both alike.
+var ErrNoRepository = fmt.Errorf("upstream repository missing, or hidden from these credentials: %w", failure.ErrNotFound)
+
 // because turns an error into a verdict: absence and refusal wait for a person, and
 // everything else is a failure of this run.
 func (a Action) because(err error, side string) Action {
 	a = a.Stop(err)
 	switch {
+	case errors.Is(err, ErrNoRepository):
+		a.Reason = "upstream repository missing, or hidden from these credentials"
 	case errors.Is(err, failure.ErrNotFound) && side == "upstream":
 		a.Reason = "upstream tag missing"
 	case errors.Is(err, failure.ErrNotFound):

@@ -98,6 +98,7 @@ func TestDecide(t *testing.T) {
 
 		{"declared immutable", all(uncompared, holds(digestC)), plan.Present, "present, not compared: declared immutable", digestC},
 
+		{"upstream repository absent", upstream(kind(plan.ErrNoRepository)), plan.Blocked, "upstream repository missing, or hidden from these credentials", ""},
 		{"upstream tag absent", upstream(kind(failure.ErrNotFound)), plan.Blocked, "upstream tag missing", ""},
 		{"upstream denied", upstream(kind(failure.ErrDenied)), plan.Blocked, "upstream denied: GET https://quay.io/v2/: access denied", ""},
 		{"upstream of an unknown kind", upstream(kind(failure.ErrUnsupported)), plan.Blocked, "GET https://quay.io/v2/: not supported", ""},
