@@ -41,6 +41,11 @@ help: ## Show this list
 build: ## Build bin/ecr-mirror-sync and bin/ecrlocal, static and stamped
 	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ecr-mirror-sync ./cmd/ecrlocal
 
+# At the end of every process the race detector waits a second for reports that are still on
+# their way. The tests of a package tell of races before that; and there are 70 packages, and
+# programs that tests start.
+test watch: export GORACE ?= atexit_sleep_ms=20
+
 .PHONY: test
 test: ## Run all tests with the race detector, in random order
 	$(GO) test -race -shuffle=on -timeout 15m -tags $(TAGS) ./...

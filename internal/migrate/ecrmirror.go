@@ -122,8 +122,8 @@ func (e *ecrMirror) tags(m *section, resource *value, tags resourceTags) (meant 
 	return meant
 }
 
-// tagPattern is a pattern that can match a tag.
-var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}$`)
+// tagPattern is a pattern that can match a tag, of up to 128 characters.
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9._*-]*$`)
 
 // writePatterns reads patterns as ecr-mirror has them: separated by "/", with "+" for any
 // run of characters and nothing else that is special.
@@ -132,7 +132,7 @@ func writePatterns(to *section, from *value) []discover.Term {
 	texts := make(map[discover.TermKind][]string)
 	for written := range strings.SplitSeq(from.text(), "/") {
 		pattern := strings.ReplaceAll(written, "+", "*")
-		if !tagPattern.MatchString(pattern) {
+		if len(pattern) > 128 || !tagPattern.MatchString(pattern) {
 			from.note(Ignored, quoted(written)+" matches no tag", "for ecr-mirror too every character but + stands for itself")
 			continue
 		}
