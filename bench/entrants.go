@@ -25,7 +25,7 @@ func (b *bench) entrants(w workload, delay time.Duration) []entrant {
 	var all []entrant
 	if w.floor {
 		all = append(all, entrant{name: verdict.Floor, rounds: b.rounds, program: func(t contest.Task) (measure.Program, error) {
-			return contest.Floor([]string{b.self, "floor"}, t, b.small, b.floorStreams(delay))
+			return contest.Floor([]string{b.self, "floor"}, t, b.small, b.floorStreams(w, delay))
 		}})
 	}
 	all = append(all, b.ours(verdict.Ours, "", w))
@@ -50,10 +50,12 @@ func (b *bench) ours(name, prefix string, w workload, args ...string) entrant {
 }
 
 // floorStreams is what was found best: `bench --only W1,W1s --floor-streams N` tells.
-func (b *bench) floorStreams(delay time.Duration) int {
+func (b *bench) floorStreams(w workload, delay time.Duration) int {
 	switch {
 	case b.streams > 0:
 		return b.streams
+	case w.tiny:
+		return 256
 	case delay > 0:
 		return 64
 	}

@@ -22,6 +22,7 @@ type workload struct {
 	floor   bool            // whether there is a floor to compare with
 	peers   bool            // whether other programs can do it
 	plan    bool            // whether it ends with the plan
+	tiny    bool            // whether its blobs are round trips rather than bytes
 	parts   []string        // prefixes of repositories that are measured alone, from large to small
 	open    func(ctx context.Context, scale float64) (scene, error)
 
@@ -66,7 +67,7 @@ func workloads() []workload {
 			counts: unmountedCounts, peak: 40 << 20,
 		},
 		{
-			name: "W1s", content: "cold, tiny blobs, none shared",
+			name: "W1s", content: "cold, tiny blobs, none shared", tiny: true,
 			delays: []time.Duration{0, near, far}, floor: true, peers: true,
 			open: func(ctx context.Context, scale float64) (scene, error) {
 				return openCold(ctx, content.Tiny(scale), false)

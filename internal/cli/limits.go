@@ -21,7 +21,7 @@ type limitFlags struct {
 
 func (f *limitFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.requests, "limit-requests", 0, "at most `N` small requests at once for each registry, which adapts below that (default: 128)")
-	flags.IntVar(&f.blobStreams, "limit-blob-streams", 0, "at most `N` blobs read, and as many written, at once for each registry, which adapts below that (default: 64)")
+	flags.IntVar(&f.blobStreams, "limit-blob-streams", 0, "at most `N` blobs read, and as many written, at once for each registry, which adapts below that (default: 256)")
 	flags.Float64Var(&f.manifestWrites, "limit-manifest-writes", 0, "manifests written in a second, `N` for each registry (default: for ECR 9 for each account and Region, of the 10 that AWS grants)")
 	flags.Float64Var(&f.uploads, "limit-uploads", 0, "blob uploads begun in a second, `N` for each registry (default: for ECR 90 for each account and Region, of the 100 that AWS grants)")
 }

@@ -265,10 +265,10 @@ func (c *Copier) begin(ctx context.Context) (begun func()) {
 	if c.opts.Images != 0 {
 		return func() {}
 	}
-	c.queue.room(ctx)
 	if c.beginning.Acquire(ctx, 1) != nil {
 		return func() {} // ctx has ended
 	}
+	c.queue.room(ctx) // now, since those that held the place before have filled the queue
 	return sync.OnceFunc(func() { c.beginning.Release(1) })
 }
 

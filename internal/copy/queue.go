@@ -10,13 +10,15 @@ import (
 
 // Bounds of what a run has under way, whatever it is to do.
 const (
-	// streamsAtOnce bounds the blobs that are moved. Measured, more than this brings
-	// nothing, and it keeps memory at a few MiB whatever the images weigh.
-	streamsAtOnce = 64
+	// streamsAtOnce bounds the blobs that are moved. Each host finds out below it how many
+	// are good; where answers take 80 ms, 2,000 tiny blobs came in two thirds of the time
+	// that 64 took, and more than this brought nothing. It bounds memory, whatever the
+	// images weigh.
+	streamsAtOnce = 256
 
-	// errandsAtOnce bounds the blobs that are seen to. The half of them may be asking,
-	// mounting, or waiting for what another brings.
-	errandsAtOnce = 2 * streamsAtOnce
+	// errandsAtOnce bounds the blobs that are seen to: besides those that are moved, those
+	// that are asked for, mounted, or wait for what another brings.
+	errandsAtOnce = streamsAtOnce + 128
 
 	// imagesAtOnce bounds the images, where nobody gave a bound: those whose blobs are on
 	// their way, and those that are waiting for answers about their manifests.

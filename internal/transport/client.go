@@ -40,7 +40,7 @@ type Options struct {
 	// The most that a host is asked at once. How much it is asked indeed adapts to it,
 	// for each kind of request by itself.
 	SmallRequests int // requests without a blob, for a host whose Settings do not say; 0 means 128
-	BlobStreams   int // blobs read, and blobs written, likewise; 0 means 64
+	BlobStreams   int // blobs read, and blobs written, likewise; 0 means 256
 
 	// Quota returns what a host grants in a second. Nil means that no limits are known. It
 	// is called once for each host.
@@ -86,7 +86,7 @@ func New(opts Options) *Client {
 		opts.SmallRequests = 128
 	}
 	if opts.BlobStreams == 0 {
-		opts.BlobStreams = 64
+		opts.BlobStreams = 256
 	}
 	if opts.Quota == nil {
 		opts.Quota = func(string) registry.Quota { return registry.Quota{} }

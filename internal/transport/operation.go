@@ -30,7 +30,7 @@ type operation struct {
 // helps, up to what the host's settings say.
 const (
 	firstSmallRequests = 64
-	firstBlobStreams   = 32
+	firstBlobStreams   = 64
 )
 
 func newOperations(opts Options, q quotas) operations {
