@@ -30,7 +30,7 @@ func (b *bench) entrants(w workload, delay time.Duration) []entrant {
 	}
 	all = append(all, b.ours(verdict.Ours, "", w))
 	for _, part := range w.parts {
-		all = append(all, b.ours(verdict.Ours+" --prefix "+part, part, w))
+		all = append(all, b.ours(verdict.Ours+" sync --prefix "+part, part, w))
 	}
 	if w.peers && delay < far {
 		for _, name := range b.peers {
@@ -83,7 +83,7 @@ func linear(m verdict.Workload, s scene, parts []string) verdict.Goal {
 	var sizes []int
 	var seconds []float64
 	for _, e := range slices.Backward(m.Entrants) {
-		prefix := strings.TrimPrefix(strings.TrimPrefix(e.Name, verdict.Ours), " --prefix ")
+		prefix := strings.TrimPrefix(strings.TrimPrefix(e.Name, verdict.Ours), " sync --prefix ")
 		sizes, seconds = append(sizes, tagsUnder(s, prefix)), append(seconds, m.Wall(e.Name))
 	}
 	if len(sizes) != len(parts)+1 {

@@ -57,7 +57,7 @@ func newRoot() *cobra.Command {
 	flags.StringVar(&o.json, "json", "", "write everything, run by run, to this `FILE`")
 	flags.StringVar(&o.profiles, "profiles", "", "after the rounds, write a CPU and a memory profile of one more run to this `DIRECTORY`")
 	flags.IntVar(&o.small, "floor-requests", 128, "small requests that the floor has under way on each side")
-	flags.IntVar(&o.streams, "floor-streams", 0, "blobs that the floor has under way (default: 16, and 64 where requests are delayed)")
+	flags.IntVar(&o.streams, "floor-streams", 0, "blobs that the floor has under way (default: 16, 64 where requests are delayed, and 256 in W1s)")
 	root.AddCommand(newFloor())
 	return root
 }
