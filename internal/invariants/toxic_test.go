@@ -3,6 +3,7 @@ package invariants_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,39 +26,36 @@ func (x toxic) String() string {
 	return strings.Join([]string{x.side, x.stream, x.kind, x.attributes}, " ")
 }
 
-// toxicWorld is a registryWorld with a TCP proxy before each side that knows nothing of
-// HTTP: what it breaks, it breaks wherever the bytes happen to be.
-func toxicWorld(t *testing.T) (*world, map[string]*toxiproxy.Proxy) {
+// poison puts a TCP proxy with the toxic x before its side of w, for all connections until
+// the cure. The proxy knows nothing of HTTP: what it breaks, it breaks wherever the bytes
+// happen to be. Each toxic gets a proxy of its own, because taking one out of a connection
+// that broke can wait for ever: toxiproxy asks the toxic to stop while that hands on what
+// nobody takes any more.
+func poison(t *testing.T, w *world, x toxic) (cure func()) {
 	t.Helper()
-	w := registryWorld(t)
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	proxies := map[string]*toxiproxy.Proxy{
-		"up":   toxiproxy.NewProxy(server, "up", "127.0.0.1:0", w.up.Host),
-		"down": toxiproxy.NewProxy(server, "down", "127.0.0.1:0", w.down.Host),
-	}
-	for _, p := range proxies {
-		if err := p.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(p.Stop)
-	}
-	w.up.Host, w.down.Host = proxies["up"].Listen, proxies["down"].Listen
-	return w, proxies
-}
-
-// poison adds a toxic to its side, for all connections.
-func poison(t *testing.T, proxies map[string]*toxiproxy.Proxy, x toxic) {
-	t.Helper()
+	host := map[string]*string{"up": &w.up.Host, "down": &w.down.Host}[x.side]
+	well := *host
+	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), x.side, "127.0.0.1:0", well)
 	text := fmt.Sprintf(`{"name":"it","type":%q,"stream":%q,"toxicity":1,"attributes":{%s}}`, x.kind, x.stream, x.attributes)
-	if _, err := proxies[x.side].Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
+	if _, err := proxy.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	*host = proxy.Listen
+	cure = sync.OnceFunc(func() {
+		*host = well
+		proxy.Stop()
+	})
+	t.Cleanup(cure)
+	return cure
 }
 
 // Connections that are slow, or bring their bytes in pieces, or break while the rest of a
 // blob can still be asked for, cost time and nothing else.
 func TestBadConnectionsAreLivedWith(t *testing.T) {
-	w, proxies := toxicWorld(t)
+	w := registryWorld(t)
 	content := rich("new")
 	if err := bring(w.upURL, "team/app", content); err != nil {
 		t.Fatal(err)
@@ -75,8 +73,7 @@ func TestBadConnectionsAreLivedWith(t *testing.T) {
 	}
 	for i, x := range bad {
 		t.Run(x.String(), func(t *testing.T) {
-			poison(t, proxies, x)
-			defer proxies[x.side].Toxics.ResetToxics(t.Context())
+			poison(t, w, x)
 			repo := fmt.Sprintf("n%d/app", i)
 			results, err := w.run(t.Context(), patient, []string{"team/app"}, []string{repo})
 			if err != nil {
@@ -97,7 +94,7 @@ func TestBadConnectionsAreLivedWith(t *testing.T) {
 // Connections that break or stall wherever they are leave every tag whole or absent, and
 // nothing is called done that is not. Once they are well, one run brings everything.
 func TestBrokenConnectionsLeaveNothingBroken(t *testing.T) {
-	w, proxies := toxicWorld(t)
+	w := registryWorld(t)
 	content := rich("new")
 	if err := bring(w.upURL, "team/app", content); err != nil {
 		t.Fatal(err)
@@ -123,9 +120,9 @@ func TestBrokenConnectionsLeaveNothingBroken(t *testing.T) {
 		}
 		t.Run(x.String(), func(t *testing.T) {
 			repo := fmt.Sprintf("n%d/app", i)
-			poison(t, proxies, x)
+			cure := poison(t, w, x)
 			results, err := w.run(t.Context(), patience{stall: 300 * time.Millisecond}, []string{"team/app"}, []string{repo})
-			proxies[x.side].Toxics.ResetToxics(t.Context())
+			cure()
 			if err != nil {
 				t.Fatal(err)
 			}

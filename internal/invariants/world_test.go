@@ -39,8 +39,10 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	goleak.VerifyTestMain(m, ecrlocaltest.IgnoreRegistryGoroutine(),
-		// A toxic of a connection that breaks waits for ever to hand on what nobody takes.
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
+		// What toxiproxy has between the two ends of a connection that breaks waits for ever to
+		// hand on what nobody takes: the toxics, and what reads for the first of them.
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
 }
 
 var (
