@@ -3,6 +3,7 @@
 package archtest_test
 
 import (
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -11,28 +12,58 @@ import (
 
 const module = "github.com/ecr-mirror-sync/ecr-mirror-sync/"
 
-// goList runs go list for packages of the module and returns its lines.
-func goList(t *testing.T, args ...string) []string {
+// graph is what each package imports: the module's, and all that they bring along.
+type graph map[string][]string
+
+// load asks the go command, once for all packages: asked for each of them it took longer
+// than all else here.
+func load(t *testing.T) graph {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./cmd/ecr-mirror-sync/...", "./internal/...")
 	cmd.Dir = "../.."
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list %s: %v\n%s", strings.Join(args, " "), err, complaint.String())
+		t.Fatalf("%s: %v\n%s", cmd, err, complaint.String())
 	}
-	return strings.Fields(string(out))
+	g := graph{}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		g[words[0]] = words[1:]
+	}
+	return g
 }
 
-// closure is everything that a package imports, and what that imports.
-func closure(t *testing.T, pkg string) []string {
+// imports is what a package of the module imports itself.
+func (g graph) imports(t *testing.T, pkg string) []string {
 	t.Helper()
-	deps := goList(t, "-deps", module+pkg)
-	if !slices.Contains(deps, module+pkg) || len(deps) < 2 {
-		t.Fatalf("go list -deps of %s says %v", pkg, deps)
+	imported, ok := g[module+pkg]
+	if !ok {
+		t.Fatalf("there is no package %s", pkg)
 	}
-	return slices.DeleteFunc(deps, func(d string) bool { return d == module+pkg })
+	return imported
+}
+
+// closure is everything that a package of the module imports, and what that imports.
+func (g graph) closure(t *testing.T, pkg string) []string {
+	t.Helper()
+	seen := map[string]bool{}
+	next := g.imports(t, pkg)
+	for len(next) > 0 {
+		dep := next[0]
+		next = next[1:]
+		if seen[dep] {
+			continue
+		}
+		seen[dep] = true
+		imported, ok := g[dep]
+		if !ok && dep != "C" {
+			t.Fatalf("go list does not say what %s imports", dep)
+		}
+		next = append(slices.Clip(next), imported...)
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // in reports whether dep is the package prefix or below it.
@@ -46,8 +77,9 @@ func TestDecidingReachesNothing(t *testing.T) {
 		"net/http", "github.com/aws", "go.podman.io/image/v5/types", "go.podman.io/image/v5/manifest", "oras.land/oras-go/v2",
 		module + "internal/registry", module + "internal/transport", module + "internal/copy", module + "internal/ecr", module + "internal/auth",
 	}
+	g := load(t)
 	for _, pkg := range []string{"internal/failure", "internal/ref", "internal/provision", "internal/discover", "internal/selection", "internal/manifest", "internal/plan", "internal/prune", "internal/shard"} {
-		for _, dep := range closure(t, pkg) {
+		for _, dep := range g.closure(t, pkg) {
 			for _, f := range forbidden {
 				if in(dep, f) {
 					t.Errorf("%s reaches %s", pkg, dep)
@@ -94,8 +126,9 @@ func TestDirectImports(t *testing.T) {
 		{"status", []string{"plan", "report", "report/human"}},
 		{"daemon", []string{"config", "report", "status"}},
 	}
+	g := load(t)
 	for _, test := range tests {
-		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"internal/"+test.pkg) {
+		for _, imported := range g.imports(t, "internal/"+test.pkg) {
 			if own, ok := strings.CutPrefix(imported, module+"internal/"); ok && !slices.Contains(test.may, own) {
 				t.Errorf("%s imports %s", test.pkg, own)
 			}
@@ -103,16 +136,14 @@ func TestDirectImports(t *testing.T) {
 	}
 }
 
-// everyPackage lists the module's packages, without what only tests and the demo use.
-func everyPackage(t *testing.T) []string {
-	t.Helper()
-	all := goList(t, "./cmd/ecr-mirror-sync/...", "./internal/...")
+// program is the module's packages, without what only tests and the demo use.
+func (g graph) program() []string {
 	kits := []string{
 		module + "internal/ecrlocal", module + "internal/imagetest", module + "internal/testkit", module + "internal/demo",
 		module + "internal/registry/registrytest", module + "internal/deps", module + "internal/archtest",
 	}
-	return slices.DeleteFunc(all, func(pkg string) bool {
-		return slices.ContainsFunc(kits, func(kit string) bool { return in(pkg, kit) })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(g)), func(pkg string) bool {
+		return !strings.HasPrefix(pkg, module) || slices.ContainsFunc(kits, func(kit string) bool { return in(pkg, kit) })
 	})
 }
 
@@ -124,8 +155,9 @@ func TestNothingBelowImportsTheTop(t *testing.T) {
 		module + "internal/copy":   {module + "internal/mirror", module + "internal/tracing", module + "internal/cli"},
 		module + "internal/verify": {module + "internal/mirror"},
 	}
-	for _, pkg := range everyPackage(t) {
-		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
+	g := load(t)
+	for _, pkg := range g.program() {
+		for _, imported := range g[pkg] {
 			if allowed, isTop := top[imported]; isTop && !slices.Contains(allowed, pkg) {
 				t.Errorf("%s imports %s", pkg, imported)
 			}
@@ -145,8 +177,9 @@ func TestWhoKnowsTheSDKs(t *testing.T) {
 		"cloud.google.com/go/compute/metadata": {"internal/auth/google"},
 	}
 	knows := map[string]bool{}
-	for _, pkg := range everyPackage(t) {
-		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
+	g := load(t)
+	for _, pkg := range g.program() {
+		for _, imported := range g[pkg] {
 			for sdk, may := range sdks {
 				switch own := strings.TrimPrefix(pkg, module); {
 				case !in(imported, sdk):
@@ -167,7 +200,7 @@ func TestWhoKnowsTheSDKs(t *testing.T) {
 
 // Schedules name time zones, and neither the container image nor Windows has any.
 func TestTimeZonesArePartOfTheProgram(t *testing.T) {
-	if !slices.Contains(closure(t, "cmd/ecr-mirror-sync"), "time/tzdata") {
+	if !slices.Contains(load(t).closure(t, "cmd/ecr-mirror-sync"), "time/tzdata") {
 		t.Error("the program does not import time/tzdata")
 	}
 }
