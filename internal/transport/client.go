@@ -64,6 +64,7 @@ type Client struct {
 	opts   Options
 	quotas quotasByScope
 	room   room
+	bulk   bulk
 	mu     sync.Mutex
 	hosts  map[string]*host
 }
@@ -127,13 +128,16 @@ func (c *Client) host(name string) (*host, error) {
 	if h, ok := c.hosts[name]; ok {
 		return h, nil
 	}
-	h, err := newHost(name, c.opts, c.quotas.of(name, c.opts.Quota(name)), &c.room)
+	h, err := newHost(name, c.opts, c.quotas.of(name, c.opts.Quota(name)), c.dialling)
 	if err != nil {
 		return nil, err
 	}
 	c.hosts[name] = h
 	return h, nil
 }
+
+// dialling returns dial as all connections are made.
+func (c *Client) dialling(dial dialer) dialer { return c.bulk.dialling(c.room.dialling(dial)) }
 
 // headers every registry request carries.
 func (o Options) header() http.Header {

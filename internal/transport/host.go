@@ -40,12 +40,12 @@ type host struct {
 	referrersAPI firstQuestion
 }
 
-func newHost(name string, opts Options, granted quotas, room *room) (*host, error) {
+func newHost(name string, opts Options, granted quotas, dialling func(dialer) dialer) (*host, error) {
 	address := apiAddress(name)
 	settings := opts.Settings(name)
 	opts.SmallRequests = cmp.Or(settings.SmallRequests, opts.SmallRequests)
 	opts.BlobStreams = cmp.Or(settings.BlobStreams, opts.BlobStreams)
-	connections, err := newConnections(name, address, opts, room)
+	connections, err := newConnections(name, address, opts, dialling)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ type connections struct {
 	guard  *egress.Guard
 }
 
-func newConnections(name, address string, opts Options, room *room) (*connections, error) {
+func newConnections(name, address string, opts Options, dialling func(dialer) dialer) (*connections, error) {
 	settings := opts.Settings(name)
 	config, err := certs.Config(name, settings)
 	if err != nil {
@@ -118,22 +118,22 @@ func newConnections(name, address string, opts Options, room *room) (*connection
 
 		tracer:  opts.Tracer,
 		guard:   guard,
-		home:    newTransport(config, opts, guard, room),
-		strict:  newTransport(others, opts, guard, room),
-		lenient: newTransport(unverified, opts, guard, room),
+		home:    newTransport(config, opts, guard, dialling),
+		strict:  newTransport(others, opts, guard, dialling),
+		lenient: newTransport(unverified, opts, guard, dialling),
 	}
 	guard.Kin = func(host string) bool { return c.trusts(&url.URL{Host: host}) }
 	return c, nil
 }
 
-func newTransport(config *tls.Config, opts Options, guard *egress.Guard, room *room) *http.Transport {
+func newTransport(config *tls.Config, opts Options, guard *egress.Guard, dialling func(dialer) dialer) *http.Transport {
 	proxy, dial := guard.Proxy, dialer(guard.DialContext)
 	if opts.dial != nil {
 		proxy, dial = nil, opts.dial
 	}
 	return &http.Transport{
 		Proxy:               proxy,
-		DialContext:         room.dialling(dial),
+		DialContext:         dialling(dial),
 		TLSClientConfig:     config,
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
