@@ -30,7 +30,9 @@ func (j *job) blobs(ctx context.Context, all []manifest.Blob) error {
 			})
 		}
 	}
-	return j.copier.queue.run(ctx, batch)
+	wait := j.copier.queue.want(ctx, batch)
+	j.begun()
+	return wait()
 }
 
 // blob brings a blob to the destination, once for all images there that have it.
@@ -121,6 +123,9 @@ func (j *job) mount(ctx context.Context, want ref.Descriptor, from mountSource) 
 	granted := err == nil && session == nil
 	if granted || err == nil || failure.Final(err) {
 		j.copier.mounts.answered(j.contentOfBlob(want), from, granted)
+		if j.copier.mounts.decided(j.action.To.Repository.Host) {
+			j.copier.queue.decided(j.action.To.Repository.Host)
+		}
 	}
 	if granted {
 		return nil

@@ -269,7 +269,11 @@ func (c *Copier) begin(ctx context.Context) (begun func()) {
 		return func() {} // ctx has ended
 	}
 	c.queue.room(ctx) // now, since those that held the place before have filled the queue
-	return sync.OnceFunc(func() { c.beginning.Release(1) })
+	told := c.queue.expect()
+	return sync.OnceFunc(func() {
+		told()
+		c.beginning.Release(1)
+	})
 }
 
 // one carries out a single action and tells what came of it.

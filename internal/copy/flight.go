@@ -106,6 +106,14 @@ func (fs *flights[K, V]) settle(key K, value V) {
 	}
 }
 
+// known reports whether somebody is on the work under key, or has done it.
+func (fs *flights[K, V]) known(key K) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	_, ok := fs.flights[key]
+	return ok
+}
+
 // outcome returns what a flight that has landed well brought.
 func (fs *flights[K, V]) outcome(key K) (value V, ok bool) {
 	fs.mu.Lock()

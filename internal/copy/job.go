@@ -24,7 +24,7 @@ type job struct {
 	dst    imagetypes.ImageDestination
 	target registry.Target
 	moved  *atomic.Int64
-	begun  func()       // is told when the queue knows what the image wants
+	begun  func()       // is told when the queue knows what the image wants, and again
 	read   atomic.Int64 // manifests of referrers
 }
 
@@ -35,9 +35,9 @@ func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		defer failure.Contain(&err)
+		defer j.begun()
 		return j.below(ctx, root)
 	})
-	j.begun()
 	if j.action.Mirror.Options.Referrers {
 		g.Go(func() (err error) {
 			defer failure.Contain(&err)
@@ -53,6 +53,9 @@ func (j *job) content(ctx context.Context, root *Node) (referrers plan.Referrers
 // failure that will not pass cancels what is under way beside it. Of a manifest that has
 // a subject, node reports whether the registry said that it lists it as a referrer.
 func (j *job) node(ctx context.Context, n *Node) (listed bool, err error) {
+	if j.copier.nodesDone.known(j.contentOf(n)) {
+		j.begun() // another image says what this one wants
+	}
 	return j.copier.nodesDone.do(ctx, j.contentOf(n), j.action.From.Repository, func(ctx context.Context) (bool, error) {
 		if err := j.below(ctx, n); err != nil {
 			return false, err

@@ -107,6 +107,14 @@ func (m *mounts) grants(host string) bool {
 	return m.of(host).bare.granted
 }
 
+// decided reports whether host has shown what it makes of mounts of whatever blob it has.
+func (m *mounts) decided(host string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	bare := m.of(host).bare
+	return bare.granted || !bare.worthAsking()
+}
+
 // answered notes what came of a mount.
 func (m *mounts) answered(at content, from mountSource, granted bool) {
 	m.mu.Lock()

@@ -132,6 +132,22 @@ func (n needs) keepShared() {
 	maps.DeleteFunc(n.subjects, func(_ origin, repos map[ref.Repository]bool) bool { return len(repos) < 2 })
 }
 
+// shared says who is still to get a blob that several repositories wanted.
+func (n needs) shared(id blobID) sharing {
+	repos := n.by[id]
+	found := sharing{several: len(repos) > 0}
+	if len(repos) < 2 {
+		return found
+	}
+	for repo := range repos {
+		if found.host != "" && found.host != repo.Host {
+			return sharing{several: true}
+		}
+		found.host = repo.Host
+	}
+	return found
+}
+
 // others reports whether a repository other than at's is still to get the blob, and will
 // not mount it.
 func (n needs) others(at content, mounts func(host string) bool) bool {

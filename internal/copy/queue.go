@@ -30,21 +30,31 @@ const (
 
 // queue is what all images of a run want of blobs. It sees to those first that several
 // repositories want, and then to the largest, so that nobody waits for them at the end.
+// Before all others go scouts.
 // A blob that waits costs an errand and no goroutine.
 //
 // Of the errands for one blob, in whatever repositories, the first goes alone: the others
 // would only wait for it to mount what it uploads, or to read what it downloads. It is
 // flights that make sure of that, also of what the queue does not see.
 type queue struct {
-	shared func(blobID) bool // whether several repositories want a blob
+	shared func(blobID) sharing
 
-	mu      sync.Mutex
-	waiting errandHeap
-	parked  map[blobID][]*errand // behind an errand that goes alone
-	brought map[blobID]bool      // its errands no longer go alone
-	seen    int                  // errands so far
-	active  int                  // errands under way, but for those that rest
-	calm    chan struct{}        // closed when few are waiting; nil where nobody waits for that
+	mu        sync.Mutex
+	waiting   errandHeap
+	parked    map[blobID][]*errand // behind an errand that goes alone
+	brought   map[blobID]bool      // its errands no longer go alone
+	seen      int                  // errands so far
+	active    int                  // errands under way, but for those that rest
+	moving    bool                 // an errand has ended
+	beginning int                  // images that are about to say what they want
+	scouts    scouts
+	calm      chan struct{} // closed when few are waiting; nil where nobody waits for that
+}
+
+// sharing says of a blob who wants it.
+type sharing struct {
+	several bool   // repositories, or did when the run began
+	host    string // of all that still do; "" for different ones, or where fewer than two do
 }
 
 // errand is one blob that an image wants in a repository.
@@ -57,6 +67,10 @@ type errand struct {
 	number int
 	alone  bool
 	index  int // among those waiting, -1 where it is not
+
+	// Of finding out whether a host grants mounts: its name where the errand is the scout
+	// there, waits for the scout, or mounts what the scout brought.
+	scoutOf, staysBack, follows string
 }
 
 // batch is what errands that are asked for together have in common.
@@ -65,26 +79,32 @@ type batch struct {
 	done chan error      // has room for all of them
 }
 
-func newQueue(shared func(blobID) bool) *queue {
-	return &queue{shared: shared, parked: map[blobID][]*errand{}, brought: map[blobID]bool{}}
+func newQueue(shared func(blobID) sharing) *queue {
+	return &queue{shared: shared, parked: map[blobID][]*errand{}, brought: map[blobID]bool{}, scouts: scouts{}}
 }
 
-// run does errands and returns when all have ended. The first error cancels the others,
-// and is returned; errands that have not begun by then never do.
-func (q *queue) run(ctx context.Context, errands []*errand) error {
+// run does errands and returns when all have ended.
+func (q *queue) run(ctx context.Context, errands []*errand) error { return q.want(ctx, errands)() }
+
+// want does errands, and has them in the queue when it returns. Wait returns when all have
+// ended, and must be called. The first error cancels the others, and is returned; errands
+// that have not begun by then never do.
+func (q *queue) want(ctx context.Context, errands []*errand) (wait func() error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	b := &batch{ctx, make(chan error, len(errands))}
 	q.add(b, errands)
-	defer context.AfterFunc(ctx, func() { q.drop(errands, context.Cause(ctx)) })()
-	var first error
-	for range errands {
-		if err := <-b.done; err != nil && first == nil {
-			first = err
-			cancel(err)
+	return func() error {
+		defer cancel(nil)
+		defer context.AfterFunc(ctx, func() { q.drop(errands, context.Cause(ctx)) })()
+		var first error
+		for range errands {
+			if err := <-b.done; err != nil && first == nil {
+				first = err
+				cancel(err)
+			}
 		}
+		return first
 	}
-	return first
 }
 
 func (q *queue) add(b *batch, errands []*errand) {
@@ -93,7 +113,8 @@ func (q *queue) add(b *batch, errands []*errand) {
 	for _, e := range errands {
 		q.seen++
 		e.of, e.number, e.index = b, q.seen, -1
-		e.shared = q.shared(e.blob)
+		sharing := q.shared(e.blob)
+		e.shared = sharing.several
 		behind, taken := q.parked[e.blob]
 		switch {
 		case q.brought[e.blob]:
@@ -102,15 +123,19 @@ func (q *queue) add(b *batch, errands []*errand) {
 			q.parked[e.blob] = append(behind, e)
 		default:
 			e.alone, q.parked[e.blob] = true, nil
+			if sharing.host != "" && !q.scouts.of(sharing.host).over {
+				e.staysBack = sharing.host
+			}
 			heap.Push(&q.waiting, e)
 		}
 	}
+	q.choose()
 	q.begin()
 }
 
 // begin sets out on as many errands as may be under way. The caller holds the lock.
 func (q *queue) begin() {
-	for q.active < errandsAtOnce && len(q.waiting) > 0 {
+	for q.ready() {
 		q.active++
 		go q.work(q.pop())
 	}
@@ -131,12 +156,14 @@ func (q *queue) work(e *errand) {
 func (q *queue) next(e *errand, err error) *errand {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.moving = true
 	q.end(e, err)
-	if q.active <= errandsAtOnce && len(q.waiting) > 0 {
-		return q.pop()
-	}
 	q.active--
-	return nil
+	if !q.ready() {
+		return nil
+	}
+	q.active++
+	return q.pop()
 }
 
 // end tells whoever wants to know, and lets those go on that an errand kept waiting: all
@@ -144,11 +171,13 @@ func (q *queue) next(e *errand, err error) *errand {
 func (q *queue) end(e *errand, err error) {
 	e.of.done <- err
 	if !e.alone {
+		q.reported(e, nil)
 		return
 	}
 	behind := q.parked[e.blob]
 	delete(q.parked, e.blob)
 	if err == nil {
+		q.reported(e, behind)
 		q.brought[e.blob] = true
 		for _, other := range behind {
 			heap.Push(&q.waiting, other)
@@ -156,6 +185,7 @@ func (q *queue) end(e *errand, err error) {
 		q.begin()
 		return
 	}
+	q.reported(e, nil)
 	if len(behind) > 0 {
 		behind[0].alone = true
 		q.parked[e.blob] = behind[1:]
@@ -235,6 +265,12 @@ func (s errandHeap) Len() int { return len(s) }
 
 func (s errandHeap) Less(i, j int) bool {
 	a, b := s[i], s[j]
+	if a.scoutOf != b.scoutOf {
+		return a.scoutOf != "" && (b.scoutOf == "" || a.scoutOf < b.scoutOf)
+	}
+	if back := a.staysBack != ""; back != (b.staysBack != "") {
+		return !back
+	}
 	if a.shared != b.shared {
 		return a.shared
 	}

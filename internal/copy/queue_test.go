@@ -56,7 +56,7 @@ func busy(ctx context.Context, q *queue, name string) (release func()) {
 func TestQueueOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := blobOf("shared", 5)
-		q := newQueue(func(b blobID) bool { return b == shared })
+		q := newQueue(func(b blobID) sharing { return sharing{several: b == shared} })
 		release := busy(t.Context(), q, "busy")
 		var d diary
 		finished := make(chan error, 2)
@@ -95,7 +95,7 @@ func inOrder(got []string, want ...string) string { return cmp.Diff(want, got) }
 // others go side by side. Where it failed, the next one goes alone.
 func TestQueueLetsOneGoAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(func(blobID) bool { return false })
+		q := newQueue(func(blobID) sharing { return sharing{} })
 		var d diary
 		steps := make(chan error)
 		ask := func(name string) <-chan error {
@@ -147,7 +147,7 @@ func TestQueueLetsOneGoAhead(t *testing.T) {
 // not never begins, wherever it waits.
 func TestQueueDropsTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(func(blobID) bool { return false })
+		q := newQueue(func(blobID) sharing { return sharing{} })
 		release := busy(t.Context(), q, "busy")
 		var d diary
 		theirs := make(chan error, 1)
@@ -181,7 +181,7 @@ func TestQueueDropsTheRest(t *testing.T) {
 // An image that ends lets go of a blob that others wait behind.
 func TestQueueHandsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(func(blobID) bool { return false })
+		q := newQueue(func(blobID) sharing { return sharing{} })
 		release := busy(t.Context(), q, "busy")
 		var d diary
 		ctx, cancel := context.WithCancel(t.Context())
@@ -209,7 +209,7 @@ func TestQueueHandsOver(t *testing.T) {
 // What rests until its next attempt keeps nobody waiting, and counts again when it wakes.
 func TestQueueGoesOnWhileOneRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(func(blobID) bool { return false })
+		q := newQueue(func(blobID) sharing { return sharing{} })
 		release := busy(t.Context(), q, "busy")
 		var d diary
 		done := make(chan error, 1)
@@ -238,7 +238,7 @@ func TestQueueGoesOnWhileOneRests(t *testing.T) {
 // There is room for another image while few errands wait, and for whoever's time is up.
 func TestQueueRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(func(blobID) bool { return false })
+		q := newQueue(func(blobID) sharing { return sharing{} })
 		q.room(t.Context())
 		release := busy(t.Context(), q, "busy")
 		q.room(t.Context()) // nobody waits yet

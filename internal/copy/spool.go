@@ -118,11 +118,11 @@ func (s *spool) feed(ctx context.Context, f feed) error {
 	return s.again(ctx, f, path)
 }
 
-// shared reports whether several repositories want a blob, or did when the run began.
-func (s *spool) shared(id blobID) bool {
+// shared says who wants a blob, as far as several repositories do or did.
+func (s *spool) shared(id blobID) sharing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.needs.by[id]) > 0
+	return s.needs.shared(id)
 }
 
 func (s *spool) wantedByOthers(f feed) bool {
