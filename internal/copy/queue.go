@@ -110,6 +110,7 @@ func (q *queue) want(ctx context.Context, errands []*errand) (wait func() error)
 func (q *queue) add(b *batch, errands []*errand) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	unled := false // whether there is a host whose errands wait for a scout to be sent
 	for _, e := range errands {
 		q.seen++
 		e.of, e.number, e.index = b, q.seen, -1
@@ -125,11 +126,14 @@ func (q *queue) add(b *batch, errands []*errand) {
 			e.alone, q.parked[e.blob] = true, nil
 			if sharing.host != "" && !q.scouts.of(sharing.host).over {
 				e.staysBack = sharing.host
+				unled = unled || !q.scouts.of(sharing.host).sent
 			}
 			heap.Push(&q.waiting, e)
 		}
 	}
-	q.choose()
+	if unled {
+		q.choose()
+	}
 	q.begin()
 }
 
