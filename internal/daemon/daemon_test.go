@@ -159,7 +159,9 @@ func TestLongRunsDoNotOverlap(t *testing.T) {
 		return Done{}
 	}
 	ready := make(chan struct{})
-	s = play(t, Options{Load: func(context.Context) (Configuration, error) { <-ready; return conf, nil }})
+	// The end is asked for from within the last run. Without a grace it would be stopped
+	// there and then, unless it returned first.
+	s = play(t, Options{Grace: time.Minute, Load: func(context.Context) (Configuration, error) { <-ready; return conf, nil }})
 	close(ready)
 	if err := <-s.ended; err != nil {
 		t.Fatal(err)
