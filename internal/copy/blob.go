@@ -93,6 +93,7 @@ func (j *job) has(ctx context.Context, want ref.Descriptor) (held bool, err erro
 func (j *job) spread(ctx context.Context, want ref.Descriptor) error {
 	known, at := j.copier.mounts, j.contentOfBlob(want)
 	if !registry.CanMount(j.dst) {
+		j.copier.queue.decided(at.repo.Host)
 		return j.upload(ctx, want, nil)
 	}
 	if from, ok := known.source(at); ok {
