@@ -30,6 +30,9 @@ func (j *job) blobs(ctx context.Context, all []manifest.Blob) error {
 			})
 		}
 	}
+	if len(batch) > 0 {
+		defer j.sampleAhead(ctx)()
+	}
 	wait := j.copier.queue.want(ctx, batch)
 	j.begun()
 	return wait()

@@ -85,20 +85,9 @@ func (j *job) holds(ctx context.Context, want ref.Descriptor) (bool, error) {
 	}
 	known := sample.Digest != ""
 	if !known {
-		sample = want
+		sample = want // which is only asked for
 	}
-	first, err := j.copier.vacancies.samples.do(ctx, to, j.action.From.Repository, func(ctx context.Context) (sampled, error) {
-		tookOver := j.copier.mounts.tookOver(j.contentOfBlob(sample))
-		held, err := j.has(ctx, sample)
-		if err != nil || held || !known {
-			return sampled{held: held}, err
-		}
-		if !tookOver && j.copier.mounts.tookOver(j.contentOfBlob(sample)) {
-			return sampled{brought: true}, nil // its own errand has mounted it meanwhile
-		}
-		j.copier.mounts.missing(j.contentOfBlob(sample), tookOver)
-		return j.bringFirst(ctx, sample)
-	})
+	first, err := j.sampled(ctx, sample, known)
 	switch {
 	case err != nil:
 		return false, err
@@ -109,6 +98,37 @@ func (j *job) holds(ctx context.Context, want ref.Descriptor) (bool, error) {
 		return false, nil
 	}
 	return first.brought, j.copier.vacancies.failure(to)
+}
+
+// sampled asks for the sample of the destination repository, once in a run, and brings it
+// where it is missing and to be brought.
+func (j *job) sampled(ctx context.Context, sample ref.Descriptor, bring bool) (sampled, error) {
+	return j.copier.vacancies.samples.do(ctx, j.action.To.Repository, j.action.From.Repository, func(ctx context.Context) (sampled, error) {
+		tookOver := j.copier.mounts.tookOver(j.contentOfBlob(sample))
+		held, err := j.has(ctx, sample)
+		if err != nil || held || !bring {
+			return sampled{held: held}, err
+		}
+		if !tookOver && j.copier.mounts.tookOver(j.contentOfBlob(sample)) {
+			return sampled{brought: true}, nil // its own errand has mounted it meanwhile
+		}
+		j.copier.mounts.missing(j.contentOfBlob(sample), tookOver)
+		return j.bringFirst(ctx, sample)
+	})
+}
+
+// sampleAhead begins with the sample before the queue comes to what the image wants. As many
+// errands as may be under way once waited for the samples of a few repositories, and kept
+// those from going of which the others waited. Wait returns when the sample is seen to;
+// what came of it is told to whoever asks what the repository holds.
+func (j *job) sampleAhead(ctx context.Context) (wait func()) {
+	sample, vacant := j.copier.vacancies.sampleOf(j.action.To.Repository)
+	if !vacant || sample.Digest == "" || j.copier.vacancies.samples.known(j.action.To.Repository) {
+		return func() {}
+	}
+	var g sync.WaitGroup
+	g.Go(func() { _, _ = j.sampled(ctx, sample, true) })
+	return g.Wait
 }
 
 // bringFirst brings a repository's sample, which may be another image's. That it cannot be

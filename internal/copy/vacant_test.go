@@ -152,6 +152,46 @@ func (w *world) plannedRun(ctx context.Context, actions ...plan.Action) []plan.R
 	return copier.Run(ctx, plan.Plan{Actions: actions})
 }
 
+// The first repositories had more blobs than may be seen to at once, and each of those
+// waited for its repository's sample: nobody asked for the next repository's meanwhile.
+func TestOneSampleDoesNotWaitForAnother(t *testing.T) {
+	t.Parallel()
+	down := distribution(t)
+	begun, begin := context.WithCancel(t.Context())
+	defer begin()
+	asked, ask := context.WithCancel(t.Context())
+	defer ask()
+	front := between(t, down, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v2/team/small/manifests/"):
+			<-begun.Done()
+		case r.Method == http.MethodHead && strings.HasPrefix(r.URL.Path, "/v2/team/small/blobs/"):
+			ask()
+		case r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v2/team/large/blobs/"):
+			begin()
+			select {
+			case <-asked.Done():
+			case <-time.After(20 * time.Second):
+				t.Error("team/small was not asked for its sample while that of team/large was on its way")
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+	w := newWorld(t, distribution(t), front, nil)
+	var many []imagetest.Blob
+	for i := range 400 {
+		many = append(many, imagetest.Layer(fmt.Sprint("many", i), 1000))
+	}
+	large, small := imagetest.Image(amd64, many...), imagetest.Image(amd64, imagetest.Layer("one", 100))
+	w.push(w.up, "team/large", "1", large)
+	w.push(w.up, "team/small", "1", small)
+	first := w.action("team/large", "1", large)
+	first.Size = 400_000 // the largest begins first
+	for _, r := range w.plannedRun(t.Context(), first, w.action("team/small", "1", small)) {
+		expect(t, r, plan.Copied)
+	}
+}
+
 // interruptAtRest interrupts a run when nothing has been written for a while.
 func interruptAtRest(p *place, interrupt func()) {
 	for before := -1; ; {

@@ -83,8 +83,8 @@ type Runner struct {
 // Concurrency of planning. The transports limit the requests at one host; these bound
 // the goroutines and what they hold.
 const (
-	mirrorsAtOnce = 64
-	readsAtOnce   = 64
+	mirrorsAtOnce = 128
+	readsAtOnce   = 128
 	headsAtOnce   = 128
 )
 

@@ -13,10 +13,10 @@ import (
 // neither what suits one behind a slow link nor what a rate limit allows.
 //
 // The number rises by trials. A round is as many answers as there are places, all of
-// them taken; two rounds after a rise, when those of before have left, the pace of the
-// second one says whether it helped. The first trials double the number, until one does
-// not help or the host refuses; later ones add an eighth, and after a trial that did not
-// help some rounds go by before the next.
+// them taken. The first trials double the number after each round, until the pace of one
+// says that it did not help, or the host refuses. Later ones add an eighth, which shows
+// only when the requests of before have left: the pace of the second round counts then, and
+// after a trial that did not help some rounds go by before the next.
 type places struct {
 	most int
 
@@ -188,7 +188,7 @@ func (p *places) judge(pace float64) {
 		rise = max(1, p.limit/8)
 	}
 	p.limit = min(p.most, p.limit+rise)
-	p.begin(true)
+	p.begin(p.gentle) // twice as many show even among those of before
 }
 
 func (p *places) begin(warmUp bool) {

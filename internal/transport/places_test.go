@@ -94,6 +94,20 @@ func TestMoreAreAskedAtOnceWhileItHelps(t *testing.T) {
 	})
 }
 
+// At first each round of answers doubles the number: of 500, 64 and 128 go by before 256
+// are under way. Where a round more went by each time, small images of a far registry were
+// brought before there were many.
+func TestTheNumberDoublesWithEachRoundAtFirst(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s := &service{answer: manifest, takes: 80 * time.Millisecond}
+		w.serve(host, s.ServeHTTP)
+		c := w.client(transport.Options{SmallRequests: 256})
+		if most := s.ask(t, c, 400, 500); most != 256 {
+			t.Errorf("%d at once after 200 answers, want 256", most)
+		}
+	})
+}
+
 // More requests at a registry that works on 16 of them only wait there, and each holds
 // memory and a connection.
 func TestNoMoreAreAskedAtOnceThanHelp(t *testing.T) {
