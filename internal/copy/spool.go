@@ -38,7 +38,7 @@ type spool struct {
 	needs  needs
 	files  map[blobID]string // the whole ones
 	bytes  int64             // of all files, those being written included
-	dir    string            // made for the first file
+	dir    *spoolDir         // made for the first file
 	broken error             // why no file can be made, and nobody tries again
 }
 
@@ -248,8 +248,8 @@ func (r *teeReader) Read(p []byte) (int, error) {
 func (s *spool) create(size int64) (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken == nil && s.dir == "" {
-		s.dir, s.broken = os.MkdirTemp(s.opts.Dir, "ecr-mirror-sync-")
+	if s.broken == nil && s.dir == nil {
+		s.dir, s.broken = makeSpoolDir(s.opts.Dir, s.log)
 	}
 	switch {
 	case s.broken != nil:
@@ -257,7 +257,7 @@ func (s *spool) create(size int64) (*os.File, error) {
 	case s.bytes+size > s.opts.Limit:
 		return nil, fmt.Errorf("%d bytes more are over the limit of %d", size, s.opts.Limit)
 	}
-	file, err := os.CreateTemp(s.dir, "blob-") // 0600
+	file, err := os.CreateTemp(s.dir.path, "blob-") // 0600
 	if err == nil {
 		s.bytes += size
 	}
@@ -323,8 +323,8 @@ func (s *spool) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = os.ErrClosed
-	if s.dir == "" {
+	if s.dir == nil {
 		return nil
 	}
-	return os.RemoveAll(s.dir)
+	return s.dir.remove()
 }

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/ecrlocal/ecrlocaltest"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faultreg"
 	"github.com/ecr-mirror-sync/ecr-mirror-sync/internal/testkit/faults"
 )
@@ -101,6 +103,56 @@ func TestKilledProcess(t *testing.T) {
 	faults.Measured(t, faults.CrashPoints, points)
 	faults.Measured(t, faults.BrokenTags, broken)
 	faults.Measured(t, faults.Unconverged, lost)
+}
+
+// What a killed process has spooled, the next one removes: the directory may be a volume
+// that outlives the container.
+func TestKilledProcessLeavesItsSpoolToTheNext(t *testing.T) {
+	w, now := registryWorld(t), rich("new")
+	second := &world{up: w.up, upURL: w.upURL, downURL: ecrlocaltest.StartRegistry(t).URL}
+	if err := bring(w.upURL, "team/app", now); err != nil {
+		t.Fatal(err)
+	}
+	file, spool := filepath.Join(t.TempDir(), "mirrors.yaml"), t.TempDir()
+	mirrors := fmt.Sprintf("apiVersion: ecr-mirror-sync.io/v1alpha1\nmirrors:\n- name: app\n  from: %s/team/app\n  to: [%s/app, %s/app]\n  tags: [index, single]\n",
+		w.up.Host, w.down.Host, strings.TrimPrefix(second.downURL, "http://"))
+	if err := os.WriteFile(file, []byte(mirrors), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sync := func(out *bytes.Buffer) *exec.Cmd {
+		return program(t.Context(), t, out, "sync", "--config", file, "--spool-dir", spool, "--insecure-policy")
+	}
+	var out bytes.Buffer
+	cmd := sync(&out)
+	started := make(chan *os.Process, 1)
+	large := string(now.tags["single"].Blobs[2].Digest())
+	w.up.Inject(faultreg.Rule{
+		Match: func(e faultreg.Entry) bool { return e.Kind == faultreg.BlobGet && e.Reference == large },
+		Do:    faultreg.After(func() { _ = (<-started).Kill() }, faultreg.Stall()),
+	})
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	started <- cmd.Process
+	if err := cmd.Wait(); err == nil {
+		t.Fatalf("it was not killed: %s", out.String())
+	}
+	w.quiet()
+	if left, err := os.ReadDir(spool); err != nil || len(left) == 0 {
+		t.Fatalf("the killed process has left nothing: %v", err)
+	}
+	out.Reset()
+	if err := sync(&out).Run(); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if left, err := os.ReadDir(spool); err != nil || len(left) != 0 {
+		t.Errorf("%v are left: %v", left, err)
+	}
+	for _, at := range []*world{w, second} {
+		if err := at.complete("app", now); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // SIGTERM while nothing moves: the process is gone at once, with its exit code, and each
