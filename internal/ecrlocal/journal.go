@@ -131,16 +131,18 @@ func (x *exchange) describe(fill func(*Entry)) {
 	fill(x.entry)
 }
 
-// status records the answer's status before anyone can see it.
-func (x *exchange) status(code int) {
+// status records the answer's status before anyone can see it, and reports whether it is
+// the first.
+func (x *exchange) status(code int) bool {
 	x.journal.mu.Lock()
 	defer x.journal.mu.Unlock()
 	if x.recorded {
-		return
+		return false
 	}
 	x.recorded = true
 	x.entry.Status = code
 	x.journal.record(x.entry)
+	return true
 }
 
 func (x *exchange) countOut(n int) {
@@ -154,8 +156,9 @@ func (x *exchange) WriteHeader(code int) {
 	if x.fault.swallows() {
 		return
 	}
-	x.status(code)
-	x.ResponseWriter.WriteHeader(code)
+	if x.status(code) { // distribution writes some twice, of which net/http complains on standard error
+		x.ResponseWriter.WriteHeader(code)
+	}
 }
 
 // Write implements [http.ResponseWriter].
