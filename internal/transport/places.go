@@ -13,10 +13,11 @@ import (
 // neither what suits one behind a slow link nor what a rate limit allows.
 //
 // The number rises by trials. A round is as many answers as there are places, all of
-// them taken. The first trials double the number after each round, until the pace of one
-// says that it did not help, or the host refuses. Later ones add an eighth, which shows
-// only when the requests of before have left: the pace of the second round counts then, and
-// after a trial that did not help some rounds go by before the next.
+// them taken; two rounds after a rise, when those of before have left, the pace of the
+// second one says whether it helped. The first trials double the number, until one does
+// not help or the host refuses: if the first round shows already that it did, as at a host
+// that is far away, the second one is not waited for. Later ones add an eighth, and after a
+// trial that did not help some rounds go by before the next.
 type places struct {
 	most int
 
@@ -39,7 +40,7 @@ type round struct {
 	left   int // answers until it ends
 	work   float64
 	wanted bool // somebody waited: more places would have been used
-	warmUp bool // it is not judged: it holds requests from before the limit changed
+	warmUp bool // it holds requests from before the limit changed: that a trial did not help it cannot show
 }
 
 // How places adapt.
@@ -153,28 +154,32 @@ func (p *places) count(work float64) {
 	if p.round.left > 0 {
 		return
 	}
-	took := time.Since(p.round.began).Seconds()
+	pace := p.round.work / max(time.Since(p.round.began).Seconds(), 1e-6)
 	switch {
 	case !p.round.wanted: // fewer than there are places would do
 		p.before = 0
 		p.begin(false)
-	case p.round.warmUp:
+	case p.round.warmUp && (p.gentle || !p.helped(pace)):
 		p.begin(false)
 	default:
-		p.judge(p.round.work / max(took, 1e-6))
+		p.judge(pace)
 	}
+}
+
+// helped reports whether the trial under way has brought enough, where work is done at this
+// pace.
+func (p *places) helped(pace float64) bool {
+	hoped := float64(p.limit)/float64(p.before) - 1
+	return pace >= p.pace*(1+enoughGain*hoped)
 }
 
 // judge ends a round in which work was done at this pace, in units of its own for each second.
 func (p *places) judge(pace float64) {
-	if p.before > 0 {
-		hoped := float64(p.limit)/float64(p.before) - 1
-		if pace < p.pace*(1+enoughGain*hoped) {
-			p.limit, p.before = p.before, 0
-			p.gentle, p.calm = true, roundsCalm
-			p.begin(true)
-			return
-		}
+	if p.before > 0 && !p.helped(pace) {
+		p.limit, p.before = p.before, 0
+		p.gentle, p.calm = true, roundsCalm
+		p.begin(true)
+		return
 	}
 	p.pace, p.before = pace, 0
 	if p.calm > 0 || p.limit == p.most {
@@ -188,7 +193,7 @@ func (p *places) judge(pace float64) {
 		rise = max(1, p.limit/8)
 	}
 	p.limit = min(p.most, p.limit+rise)
-	p.begin(p.gentle) // twice as many show even among those of before
+	p.begin(true)
 }
 
 func (p *places) begin(warmUp bool) {
