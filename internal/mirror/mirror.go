@@ -83,7 +83,7 @@ type Runner struct {
 // Concurrency of planning. The transports limit the requests at one host; these bound
 // the goroutines and what they hold.
 const (
-	mirrorsAtOnce = 128
+	mirrorsAtOnce = 64
 	readsAtOnce   = 128
 	headsAtOnce   = 128
 )
